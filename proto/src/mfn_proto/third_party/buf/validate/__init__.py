@@ -1,0 +1,1 @@
+"""`buf/validate/validate.proto` and the code generated from it."""

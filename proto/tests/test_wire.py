@@ -1,0 +1,110 @@
+"""The wire: names, numbers and types that clients of long standing speak."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf import json_format
+from google.protobuf.descriptor import FieldDescriptor
+
+from mfn_proto import mfn_pb2
+from mfn_proto.v1 import field_pb2
+
+_TYPES = {
+    FieldDescriptor.TYPE_STRING: "string",
+    FieldDescriptor.TYPE_INT32: "int32",
+    FieldDescriptor.TYPE_DOUBLE: "double",
+    FieldDescriptor.TYPE_BOOL: "bool",
+}
+
+_MESSAGES: dict[str, dict[str, list[Any]]] = json.loads(
+    (Path(__file__).parent / "data" / "mfn_messages.json").read_text("utf-8")
+)
+
+_METHODS = {
+    "/mfn.MFNFeaturesService/ExtractFeatures": ("FeatureRequest", "FeatureResponse", False),
+    "/mfn.MFNFeaturesService/StreamFeatures": ("FeatureStreamRequest", "FeatureFrame", True),
+    "/mfn.MFNSimulationService/RunSimulation": ("SimulationRequest", "SimulationResult", False),
+    "/mfn.MFNSimulationService/StreamSimulation": ("SimulationStreamRequest", "SimulationFrame", True),
+    "/mfn.MFNValidationService/ValidatePattern": ("ValidationRequest", "ValidationResult", False),
+}
+
+
+def _type(field: FieldDescriptor) -> str:
+    if field.message_type is None:
+        return _TYPES[field.type]
+    if field.message_type.GetOptions().map_entry:
+        return "map<string,string>"
+    return field.message_type.name
+
+
+@pytest.mark.parametrize("name", sorted(_MESSAGES))
+def test_every_field_of_a_message_keeps_its_name_number_and_type(name: str) -> None:
+    descriptor = mfn_pb2.DESCRIPTOR.message_types_by_name[name]
+    assert {field.name: [field.number, _type(field)] for field in descriptor.fields} == _MESSAGES[name]
+
+
+def test_the_package_holds_these_messages_and_no_other() -> None:
+    assert mfn_pb2.DESCRIPTOR.package == "mfn"
+    assert set(mfn_pb2.DESCRIPTOR.message_types_by_name) == set(_MESSAGES)
+
+
+def test_the_package_offers_these_methods_and_no_other() -> None:
+    assert {
+        f"/{service.full_name}/{method.name}": (
+            method.input_type.name,
+            method.output_type.name,
+            method.server_streaming,
+        )
+        for service in mfn_pb2.DESCRIPTOR.services_by_name.values()
+        for method in service.methods
+        if not method.client_streaming
+    } == _METHODS
+
+
+def test_field_service_offers_three_streaming_shapes() -> None:
+    service = field_pb2.DESCRIPTOR.services_by_name["FieldService"]
+    assert service.full_name == "mfn.v1.FieldService"
+    assert {
+        method.name: (
+            method.input_type.name,
+            method.client_streaming,
+            method.output_type.name,
+            method.server_streaming,
+        )
+        for method in service.methods
+    } == {
+        "Simulate": ("SimulateRequest", False, "SimulateResponse", True),
+        "AnalyzeField": ("AnalyzeFieldRequest", True, "AnalyzeFieldResponse", False),
+        "SteerSimulation": ("SteerSimulationRequest", True, "SteerSimulationResponse", True),
+    }
+
+
+def test_bytes_of_a_client_without_presence_are_read_as_it_meant_them() -> None:
+    request = mfn_pb2.FeatureRequest.FromString(bytes.fromhex("0a0172102a1840"))
+    assert (request.request_id, request.seed, request.grid_size) == ("r", 42, 64)
+    assert not request.HasField("steps")
+    assert not request.HasField("alpha")
+
+
+def test_a_request_is_written_in_the_bytes_that_signatures_cover() -> None:
+    request = mfn_pb2.FeatureRequest(request_id="r", seed=42, grid_size=64)
+    assert request.SerializeToString(deterministic=True).hex() == "0a0172102a1840"
+
+
+def test_a_zero_that_was_sent_takes_bytes_and_an_unset_field_takes_none() -> None:
+    assert mfn_pb2.FeatureRequest(seed=0).SerializeToString().hex() == "1000"
+    assert mfn_pb2.FeatureRequest().SerializeToString() == b""
+
+
+def test_json_names_of_millivolt_fields_are_those_of_proto3() -> None:
+    result = mfn_pb2.ValidationResult(pot_min_mV=-71.5, nernst_symbolic_mV=-89.0)
+    assert json_format.MessageToDict(result) == {"potMinMV": -71.5, "nernstSymbolicMV": -89.0}
+
+
+def test_growth_events_of_a_validation_is_a_double_on_the_wire() -> None:
+    wire = mfn_pb2.ValidationResult(growth_events=20).SerializeToString()
+    assert wire.hex() == "510000000000003440"
