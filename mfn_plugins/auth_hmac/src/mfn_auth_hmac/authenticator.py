@@ -1,0 +1,194 @@
+"""The authenticator: five headers against the keys file, the clock and the replay memory."""
+
+from __future__ import annotations
+
+import secrets
+import time
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from pathlib import Path
+
+from attrs import frozen
+
+from mfn_auth_hmac.replay import ReplayMemory, ReplayMemoryFull
+from mfn_core import Call, Code, ComponentContext, Metadata, MfnError, Principal, setting, unauthenticated
+from mfn_core.config import between
+from mfn_signing import (
+    ACTIVE,
+    CONTENT_SHA256_HEADER,
+    HEADERS,
+    KEY_ID_HEADER,
+    NONCE_HEADER,
+    SIGNATURE_HEADER,
+    STREAM,
+    TIMESTAMP_HEADER,
+    TIMESTAMP_WINDOW_SECONDS,
+    Key,
+    KeysFileError,
+    MalformedError,
+    content_hash,
+    load_keys,
+    parse_nonce,
+    parse_timestamp,
+    verify_signature,
+)
+
+__all__ = ["HmacAuthenticator", "HmacSettings", "make_authenticator"]
+
+BEFORE_START_SECONDS = 2
+"""How much older than the server's start a timestamp may be: the nonces of earlier calls are not remembered."""
+
+_PREFIX = "x-mfn-"
+_HEADERS = frozenset(HEADERS)
+
+
+@frozen(kw_only=True)
+class HmacSettings:
+    """The `[auth.hmac]` table."""
+
+    keys_file: Path = setting(help="keys file, mode 0600; `mfn keys new` adds a key to it")
+    replay_capacity: int = setting(
+        default=1_000_000,
+        help="nonces that are remembered: random ones each, windowed ones one for each client; about 300 bytes each",
+        unit="entries",
+        validator=between(1, 100_000_000),
+    )
+
+
+class HmacAuthenticator:
+    """Scheme v2. Every check that fails ends in the one opaque text; which one it was goes to the audit alone."""
+
+    def __init__(
+        self,
+        keys: Iterable[Key],
+        *,
+        replay_capacity: int = 1_000_000,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        """Accept calls signed with one of `keys`; `clock` gives Unix seconds."""
+        self._keys = {key.id: key for key in keys}
+        self._memory = ReplayMemory(replay_capacity)
+        self._clock = clock
+        self._started = clock()
+        # What an unknown key id is verified under, so that it takes as long as a known one.
+        self._nobody = secrets.token_bytes(32)
+
+    @property
+    def remembered(self) -> int:
+        """Entries in the replay memory."""
+        return len(self._memory)
+
+    async def authenticate(self, call: Call) -> Principal | None:
+        """Prove who calls; None when the call has none of the scheme's headers."""
+        headers = _headers(call.metadata)
+        if headers is None:
+            return None
+        key_id = headers[KEY_ID_HEADER]
+        call.key_id = key_id[:64]
+        key = self._keys.get(key_id)
+        verified = verify_signature(
+            self._nobody if key is None else key.secret,
+            call.operation.path,
+            headers[TIMESTAMP_HEADER],
+            headers[NONCE_HEADER],
+            headers[CONTENT_SHA256_HEADER],
+            headers[SIGNATURE_HEADER],
+        )
+        now = self._clock()
+        if key is None:
+            raise unauthenticated("unknown key id")
+        if not verified:
+            raise unauthenticated(_why_not_verified(headers))
+        self._check_key(key, now)
+        timestamp = parse_timestamp(headers[TIMESTAMP_HEADER])
+        self._check_time(timestamp, now)
+        _check_content(call, headers[CONTENT_SHA256_HEADER])
+        self._check_nonce(key_id, headers[NONCE_HEADER], timestamp, now)
+        return Principal(name=key.principal, roles=key.roles, key_id=key_id, method="hmac")
+
+    def _check_key(self, key: Key, now: float) -> None:
+        if key.status != ACTIVE:
+            raise unauthenticated(f"key is {key.status}")
+        if key.not_before is None and key.not_after is None:
+            return
+        if not key.usable_at(datetime.fromtimestamp(now, UTC)):
+            raise unauthenticated("key is used before its not_before or after its not_after")
+
+    def _check_time(self, timestamp: int, now: float) -> None:
+        if abs(now - timestamp) > TIMESTAMP_WINDOW_SECONDS:
+            raise unauthenticated(
+                f"timestamp is {now - timestamp:+.0f} s from the server's clock, "
+                f"{TIMESTAMP_WINDOW_SECONDS} s at most either way"
+            )
+        if timestamp < self._started - BEFORE_START_SECONDS:
+            raise unauthenticated(
+                f"timestamp is {self._started - timestamp:.0f} s older than this server, "
+                "which does not remember the nonces of that time"
+            )
+
+    def _check_nonce(self, key_id: str, nonce: str, timestamp: int, now: float) -> None:
+        try:
+            fresh = self._memory.remember(key_id, parse_nonce(nonce), timestamp, now)
+        except ReplayMemoryFull as full:
+            raise MfnError(
+                Code.RESOURCE_EXHAUSTED,
+                f"the server cannot remember more calls now; retry after {full.retry_after:.0f} s",
+                reason=str(full),
+                retry_after=full.retry_after,
+                details={"limit": "replay_capacity"},
+            ) from full
+        if not fresh:
+            raise unauthenticated("nonce was used before, or its counter is older than the window")
+
+
+def make_authenticator(settings: HmacSettings, context: ComponentContext) -> HmacAuthenticator:
+    """The factory of the component.
+
+    Raises:
+        ValueError: the keys file cannot be used; names every problem in it.
+    """
+    try:
+        keys = load_keys(settings.keys_file)
+    except KeysFileError as wrong:
+        raise ValueError(str(wrong)) from wrong
+    if not keys:
+        raise ValueError(f"{settings.keys_file} holds no key, so that no call could be made; run `mfn keys new`")
+    return HmacAuthenticator(keys, replay_capacity=settings.replay_capacity)
+
+
+def _headers(metadata: Metadata) -> dict[str, str] | None:
+    """The five headers, each exactly once; None when there is none of them."""
+    found: dict[str, str] = {}
+    for key, value in metadata:
+        if key.startswith(_PREFIX) and key in _HEADERS:
+            if key in found or not isinstance(value, str):
+                raise unauthenticated(f"header {key} stands twice")
+            found[key] = value
+    if len(found) == len(HEADERS):
+        return found
+    if not found:
+        return None
+    missing = ", ".join(name for name in HEADERS if name not in found)
+    raise unauthenticated(f"missing header: {missing}")
+
+
+def _why_not_verified(headers: dict[str, str]) -> str:
+    """The malformed part, or that the signature is another one."""
+    try:
+        parse_timestamp(headers[TIMESTAMP_HEADER])
+        parse_nonce(headers[NONCE_HEADER])
+    except MalformedError as wrong:
+        return str(wrong)
+    return "signature does not match: another secret, method, timestamp, nonce or content hash"
+
+
+def _check_content(call: Call, claimed: str) -> None:
+    if call.operation.shape.client_streams:
+        if claimed != STREAM:
+            raise unauthenticated(f"content hash of an operation whose client streams must be {STREAM}")
+        if not call.peer.encrypted and not call.peer.is_local:
+            raise unauthenticated("what a client streams is not signed, and this connection is not encrypted")
+        return
+    raw = b"" if call.request is None else call.request.raw
+    if claimed != content_hash(raw):
+        raise unauthenticated("content hash does not match the request message")
