@@ -1,0 +1,114 @@
+"""The MFN kernel: contracts, configuration, assembly, call path, command line and conformance suites.
+
+The names below are what a plugin imports. Each is loaded from its module when it is first used, so that importing
+the kernel costs nothing that is not needed.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from mfn_core.audit import AuditRecord, AuditSink
+    from mfn_core.auth import Authenticator, unauthenticated
+    from mfn_core.call import Call, Metadata, Peer, Principal, Request
+    from mfn_core.components import ComponentContext, ComponentKind, ComponentSpec, NoSettings
+    from mfn_core.compute import (
+        Backend,
+        CancelToken,
+        Session,
+        SupportsCheckpoint,
+        SupportsRestore,
+        SupportsSpeed,
+        SupportsSteering,
+    )
+    from mfn_core.config import ConfigError, Problem, Secret, setting
+    from mfn_core.dispatcher import Dispatcher, Outcome
+    from mfn_core.errors import Code, FieldViolation, MfnError
+    from mfn_core.hookspecs import hookimpl
+    from mfn_core.limits import Lease, Limiter
+    from mfn_core.middleware import Middleware, Next
+    from mfn_core.operation import Operation, Service, ServiceProvider, Shape
+    from mfn_core.transport import Transport
+
+__all__ = [
+    "AuditRecord",
+    "AuditSink",
+    "Authenticator",
+    "Backend",
+    "Call",
+    "CancelToken",
+    "Code",
+    "ComponentContext",
+    "ComponentKind",
+    "ComponentSpec",
+    "ConfigError",
+    "Dispatcher",
+    "FieldViolation",
+    "Lease",
+    "Limiter",
+    "Metadata",
+    "MfnError",
+    "Middleware",
+    "Next",
+    "NoSettings",
+    "Operation",
+    "Outcome",
+    "Peer",
+    "Principal",
+    "Problem",
+    "Request",
+    "Secret",
+    "Service",
+    "ServiceProvider",
+    "Session",
+    "Shape",
+    "SupportsCheckpoint",
+    "SupportsRestore",
+    "SupportsSpeed",
+    "SupportsSteering",
+    "Transport",
+    "hookimpl",
+    "setting",
+    "unauthenticated",
+]
+
+_MODULES: dict[str, tuple[str, ...]] = {
+    "audit": ("AuditRecord", "AuditSink"),
+    "auth": ("Authenticator", "unauthenticated"),
+    "call": ("Call", "Metadata", "Peer", "Principal", "Request"),
+    "components": ("ComponentContext", "ComponentKind", "ComponentSpec", "NoSettings"),
+    "compute": (
+        "Backend",
+        "CancelToken",
+        "Session",
+        "SupportsCheckpoint",
+        "SupportsRestore",
+        "SupportsSpeed",
+        "SupportsSteering",
+    ),
+    "config": ("ConfigError", "Problem", "Secret", "setting"),
+    "dispatcher": ("Dispatcher", "Outcome"),
+    "errors": ("Code", "FieldViolation", "MfnError"),
+    "hookspecs": ("hookimpl",),
+    "limits": ("Lease", "Limiter"),
+    "middleware": ("Middleware", "Next"),
+    "operation": ("Operation", "Service", "ServiceProvider", "Shape"),
+    "transport": ("Transport",),
+}
+
+_HOME = {name: module for module, names in _MODULES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOME.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(f"{__name__}.{home}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

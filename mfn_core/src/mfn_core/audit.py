@@ -1,0 +1,137 @@
+"""The record of every call: what it holds, where it goes, and the outermost step of the chain that writes it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Sequence
+from typing import Protocol
+
+from attrs import frozen
+
+from mfn_core.call import Call
+from mfn_core.errors import Code, MfnError
+from mfn_core.middleware import Next
+
+__all__ = ["AuditMiddleware", "AuditRecord", "AuditSink", "record_of"]
+
+_log = logging.getLogger(__name__)
+
+
+@frozen(kw_only=True)
+class AuditRecord:
+    """What is kept of one call. Holds no credential and nothing of the request's content."""
+
+    time: float
+    """Unix seconds at which the call reached the application."""
+    call_id: str
+    request_id: str | None
+    """The caller's own id, cut to 128 characters."""
+    principal: str | None
+    """None for a call that was not authenticated."""
+    key_id: str | None
+    """Id of the credential that was used."""
+    method: str
+    """`/package.Service/Method`."""
+    shape: str
+    """`unary`, `server_stream`, `client_stream` or `bidi`."""
+    transport: str
+    """Name of the transport in the configuration."""
+    status: str
+    """Name of the `Code` that the caller saw."""
+    reason: str | None
+    """The true reason of a failure; None on success."""
+    duration: float
+    """Seconds, the last streamed message included."""
+    messages_in: int
+    messages_out: int
+    bytes_in: int
+    """Request messages, de-framed and decompressed."""
+    bytes_out: int
+    """Reply messages, before framing and compression."""
+    peer: str
+    """Address of the other end of the connection."""
+    tls_identity: str | None = None
+    """Subject of the client certificate."""
+
+
+class AuditSink(Protocol):
+    """Where records go. One instance serves all transports; it may have `async start()` and `async stop()`."""
+
+    async def write(self, record: AuditRecord) -> None:
+        """Take one record; called once for each call, on the event loop, by several calls at once.
+
+        Returns when the record is as durable as the sink's configuration promises: the caller's reply waits for
+        it. A full queue makes it wait; no record is ever dropped. Records are chained in the order of the calls to
+        `write`. It may be awaited under `asyncio.shield`.
+
+        Raises:
+            OSError: the record cannot be kept; the call then fails with UNAVAILABLE.
+        """
+        ...
+
+
+def record_of(call: Call, error: MfnError | None) -> AuditRecord:
+    """The record of a call that is over."""
+    principal = call.principal
+    request_id = call.request_id
+    return AuditRecord(
+        time=call.started_at,
+        call_id=call.id,
+        request_id=None if request_id is None else request_id[:128],
+        principal=None if principal is None else principal.name,
+        key_id=call.key_id if principal is None else principal.key_id,
+        method=call.operation.path,
+        shape=call.operation.shape.label,
+        transport=call.transport,
+        status=(Code.OK if error is None else error.code).name,
+        reason=None if error is None else error.reason,
+        duration=time.monotonic() - call.started,
+        messages_in=call.messages_in,
+        messages_out=call.messages_out,
+        bytes_in=call.bytes_in,
+        bytes_out=call.bytes_out,
+        peer=call.peer.address,
+        tls_identity=call.peer.tls_identity,
+    )
+
+
+class AuditMiddleware:
+    """Outermost: one record for every call that reaches the application, rejected ones included."""
+
+    def __init__(self, sinks: Sequence[AuditSink]) -> None:
+        self._sinks = tuple(sinks)
+
+    async def __call__(self, call: Call, call_next: Next) -> None:
+        """Write the record when the call is over; the reply leaves only after that."""
+        error: MfnError | None = None
+        try:
+            await call_next(call)
+        except MfnError as raised:
+            error = raised
+        record = record_of(call, error)
+        for sink in self._sinks:
+            await self._keep(sink, record, call)
+        if error is not None:
+            raise error
+
+    async def _keep(self, sink: AuditSink, record: AuditRecord, call: Call) -> None:
+        """Write to one sink; a cancellation that arrives meanwhile ends the call, not the record."""
+        writing = asyncio.ensure_future(sink.write(record))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            if writing.cancelled():
+                raise
+            await asyncio.wait([writing])
+            self._raise_failed(writing.exception(), call)
+            raise
+        except OSError as failed:
+            self._raise_failed(failed, call)
+
+    def _raise_failed(self, failed: BaseException | None, call: Call) -> None:
+        if failed is None:
+            return
+        _log.error("audit record of call %s could not be written: %s", call.id, failed)
+        raise MfnError(Code.UNAVAILABLE, "the server cannot record calls now", reason=f"audit: {failed}") from failed

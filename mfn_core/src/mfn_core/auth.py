@@ -1,0 +1,72 @@
+"""Who may call: the authenticator contract and the step of the chain that asks it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from mfn_core.call import Call, Principal
+from mfn_core.errors import Code, MfnError
+from mfn_core.middleware import Next
+
+__all__ = ["AUTHENTICATION_FAILED", "ROLES", "AuthMiddleware", "Authenticator", "unauthenticated"]
+
+ROLES = ("read", "write", "admin")
+"""Every role, each included in the next."""
+
+AUTHENTICATION_FAILED = "authentication failed"
+"""The one text of every failed authentication: which check failed is for the operator alone."""
+
+
+def unauthenticated(reason: str) -> MfnError:
+    """UNAUTHENTICATED with the one opaque text; `reason` goes to the audit and the log."""
+    return MfnError(Code.UNAUTHENTICATED, AUTHENTICATION_FAILED, reason=reason)
+
+
+class Authenticator(Protocol):
+    """Proves who calls. One instance serves all transports; it may have `async start()` and `async stop()`."""
+
+    async def authenticate(self, call: Call) -> Principal | None:
+        """Say who makes this call.
+
+        Called once a call on the event loop, before anything of the request is parsed; `call.request.raw` holds the
+        bytes of single-request shapes. Returns None when the call carries none of the credentials that this
+        authenticator understands, so that the next one is asked. Must take the same time for every wrong secret.
+
+        Raises:
+            MfnError: made by `unauthenticated(reason)` when credentials are there and wrong, or RESOURCE_EXHAUSTED
+                when the replay memory is full.
+        """
+        ...
+
+
+class AuthMiddleware:
+    """Authenticate, then authorize: no handler runs for a principal that lacks the operation's role."""
+
+    def __init__(self, authenticators: Sequence[Authenticator], *, anonymous: Principal | None = None) -> None:
+        """Ask `authenticators` in order; a call that none of them knows is `anonymous`, or refused."""
+        self._authenticators = tuple(authenticators)
+        self._anonymous = anonymous
+
+    async def __call__(self, call: Call, call_next: Next) -> None:
+        """Set `call.principal`, or refuse the call."""
+        operation = call.operation
+        if operation.public:
+            return await call_next(call)
+        principal: Principal | None = None
+        for authenticator in self._authenticators:
+            principal = await authenticator.authenticate(call)
+            if principal is not None:
+                break
+        else:
+            principal = self._anonymous
+        if principal is None:
+            raise unauthenticated("no credentials that an authenticator understands")
+        call.principal = principal
+        if not principal.has_role(operation.role):
+            raise MfnError(
+                Code.PERMISSION_DENIED,
+                f"{operation.path} needs the role {operation.role!r}",
+                reason=f"principal {principal.name!r} has {sorted(principal.roles)}, not {operation.role!r}",
+            )
+        return await call_next(call)

@@ -1,0 +1,131 @@
+"""The compute contract: what a backend gives, and what it may rely on.
+
+Everything here is synchronous. The kernel calls it from executor threads, never from the event loop; a session is
+used by one thread at a time, which may be a different one at each call.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+from mfn_model import Checkpoint, FieldSpec, FieldState
+
+__all__ = [
+    "Backend",
+    "CancelToken",
+    "NeverCancelled",
+    "Session",
+    "SupportsCheckpoint",
+    "SupportsRestore",
+    "SupportsSpeed",
+    "SupportsSteering",
+]
+
+
+@runtime_checkable
+class CancelToken(Protocol):
+    """Says that the work is no longer wanted."""
+
+    def is_set(self) -> bool:
+        """Whether the caller gave up or its deadline passed. Cheap, safe from any thread, never goes back."""
+        ...
+
+
+class NeverCancelled:
+    """A token for work that nobody will cancel."""
+
+    def is_set(self) -> bool:
+        """Always false."""
+        return False
+
+
+class Session(Protocol):
+    """One trajectory of one field, advanced in place."""
+
+    def step(self, n: int, cancel: CancelToken) -> int:
+        """Advance by at most `n` whole steps, `n` ≥ 0.
+
+        Looks at `cancel` before each slice of work, and a slice takes a few milliseconds at most (one step, where
+        a single step takes longer). Returns the number of steps done, fewer than `n` only when `cancel` is set;
+        the session then stands at a whole step and may be advanced again. n calls of one step give the same
+        numbers as one call of n.
+        """
+        ...
+
+    def state(self) -> FieldState:
+        """A snapshot of every species, which later steps do not change."""
+        ...
+
+    def close(self) -> None:
+        """Give back what the session holds. Safe to call twice; no other method may be called after it."""
+        ...
+
+
+class Backend(Protocol):
+    """An engine that advances fields. One instance serves many sessions from many threads."""
+
+    def supports(self, spec: FieldSpec) -> bool:
+        """Whether `open` would accept the spec. Cheap, no side effects, raises nothing."""
+        ...
+
+    def open(self, spec: FieldSpec) -> Session:
+        """A session at step 0, its initial field drawn from `spec.seed`.
+
+        Raises:
+            mfn_model.SpecError: the spec breaks its model's bounds, or this backend does not support it.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsSpeed(Protocol):
+    """A backend that can say how fast it is, so that `engine = "auto"` can choose."""
+
+    def speed(self, spec: FieldSpec) -> float:
+        """Estimated cell-steps a second on one core for this spec; any backend that is silent counts as 1."""
+        ...
+
+
+@runtime_checkable
+class SupportsSteering(Protocol):
+    """A session whose parameters may change between steps."""
+
+    def set_parameter(self, name: str, value: float) -> None:
+        """Change one parameter of the model from the next step on.
+
+        Raises:
+            mfn_model.SpecError: no such parameter, or the value is out of its bounds; nothing is changed.
+        """
+        ...
+
+    def inject(self, row: int, column: int, amplitude: float) -> None:
+        """Add `amplitude` volts at a cell now, clamped as a step clamps, and count one growth event.
+
+        Draws nothing from the generator: a trajectory stays reproducible from its spec and its commands.
+
+        Raises:
+            mfn_model.SpecError: the cell lies outside the grid, or the amplitude is not finite; nothing is changed.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsCheckpoint(Protocol):
+    """A session that can be written down."""
+
+    def checkpoint(self) -> Checkpoint:
+        """All that is needed to go on bit for bit: spec, state and generator. Picklable."""
+        ...
+
+
+@runtime_checkable
+class SupportsRestore(Protocol):
+    """A backend that can go on from a checkpoint."""
+
+    def restore(self, checkpoint: Checkpoint) -> Session:
+        """A session at the checkpoint's step.
+
+        Raises:
+            mfn_model.SpecError: this backend does not support the checkpoint's spec.
+        """
+        ...

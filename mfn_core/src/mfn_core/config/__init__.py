@@ -1,0 +1,56 @@
+"""Configuration: a TOML document, decoded strictly into attrs classes, with every problem reported at once."""
+
+from __future__ import annotations
+
+from mfn_core.config._decode import decode
+from mfn_core.config._document import Document, override, read_document
+from mfn_core.config._plain import plain
+from mfn_core.config._problems import ConfigError, Problem, join_path, suggest
+from mfn_core.config._schema import json_schema
+from mfn_core.config._secret import REDACTED, Secret
+from mfn_core.config._setting import HELP, UNIT, setting
+from mfn_core.config._settings import ALLOWANCES, CacheSettings, PipelineSettings, ServerSettings
+from mfn_core.config._validators import (
+    SchemaValidator,
+    at_least,
+    between,
+    each,
+    listen_address,
+    matches,
+    non_empty,
+    one_of,
+    positive,
+    split_address,
+)
+
+__all__ = [
+    "ALLOWANCES",
+    "HELP",
+    "REDACTED",
+    "UNIT",
+    "CacheSettings",
+    "ConfigError",
+    "Document",
+    "PipelineSettings",
+    "Problem",
+    "SchemaValidator",
+    "Secret",
+    "ServerSettings",
+    "at_least",
+    "between",
+    "decode",
+    "each",
+    "join_path",
+    "json_schema",
+    "listen_address",
+    "matches",
+    "non_empty",
+    "one_of",
+    "override",
+    "plain",
+    "positive",
+    "read_document",
+    "setting",
+    "split_address",
+    "suggest",
+]

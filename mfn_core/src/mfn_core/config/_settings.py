@@ -1,0 +1,113 @@
+"""The tables of the configuration that are the kernel's own: `[server]`, `[pipeline]` and `[cache]`."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from attrs import frozen
+
+from mfn_core.config._setting import setting
+from mfn_core.config._validators import at_least, between, each, non_empty, one_of
+
+__all__ = ["ALLOWANCES", "CacheSettings", "PipelineSettings", "ServerSettings"]
+
+ALLOWANCES = ("anonymous", "anonymous-beyond-loopback", "plaintext-beyond-loopback")
+"""Everything that is refused unless `server.allow` names it."""
+
+
+@frozen(kw_only=True)
+class ServerSettings:
+    """The `[server]` table.
+
+    Raises:
+        ValueError: a value is out of its bounds.
+    """
+
+    plugins: tuple[str, ...] = setting(
+        default=(),
+        help="plugins to load, by entry-point name or import path; no other plugin is imported",
+        validator=each(non_empty),
+    )
+    engine: str = setting(
+        default="auto",
+        help='compute engine by name; "auto" takes the fastest that supports what is asked',
+        validator=non_empty,
+    )
+    workers: int = setting(default=1, help="worker processes that share the listeners", validator=between(1, 256))
+    min_grid: int = setting(
+        default=4,
+        help="smallest side of a grid that a call may ask for",
+        unit="cells",
+        validator=between(1, 65_536),
+    )
+    max_grid: int = setting(
+        default=1024,
+        help="largest side of a grid that a call may ask for",
+        unit="cells",
+        validator=between(1, 65_536),
+    )
+    max_steps: int = setting(
+        default=10_000, help="most steps that one call may ask for", unit="steps", validator=between(1, 2**53)
+    )
+    max_cell_steps: int = setting(
+        default=1_000_000_000,
+        help="most work that one call may ask for: cells of the grid times steps",
+        unit="cell-steps",
+        validator=between(1, 2**53),
+    )
+    compute_threads: int = setting(
+        default=0, help="compute threads of a worker; 0: one a core", validator=between(0, 1024)
+    )
+    compute_queue: int = setting(
+        default=256,
+        help="compute jobs that may wait in a worker; beyond it calls end with RESOURCE_EXHAUSTED",
+        unit="jobs",
+        validator=between(0, 1_000_000),
+    )
+    drain_seconds: float = setting(
+        default=10.0,
+        help="time that calls in flight have to finish when the server stops",
+        unit="seconds",
+        validator=between(0.0, 600.0),
+    )
+    allow: tuple[str, ...] = setting(
+        default=(),
+        help="by name, what is refused otherwise: calls without credentials, listeners without encryption",
+        validator=each(one_of(*ALLOWANCES)),
+    )
+    anonymous_role: str = setting(
+        default="write",
+        help='role of a call without credentials, where "anonymous" is allowed',
+        validator=one_of("read", "write", "admin"),
+    )
+    log_level: Literal["debug", "info", "warning", "error"] = setting(
+        default="info",
+        help="least severe messages of the log",
+        validator=one_of("debug", "info", "warning", "error"),
+    )
+    log_format: Literal["text", "json"] = setting(
+        default="json", help="one JSON object a line, or text for a person", validator=one_of("text", "json")
+    )
+
+
+@frozen(kw_only=True)
+class PipelineSettings:
+    """The `[pipeline]` table."""
+
+    order: tuple[str, ...] = setting(
+        default=("audit", "telemetry", "auth", "limit"),
+        help="stages of the chain around every call, outermost first; a middleware stands in it by its name",
+        validator=each(non_empty),
+    )
+
+
+@frozen(kw_only=True)
+class CacheSettings:
+    """The `[cache]` table: the replies of deterministic operations, kept in each worker."""
+
+    max_bytes: int = setting(
+        default=67_108_864,
+        help="most memory that cached replies may take in a worker; 0 turns the cache off",
+        unit="bytes",
+        validator=at_least(0),
+    )

@@ -1,0 +1,259 @@
+"""What every audit sink must do, as a suite that its author subclasses."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any, ClassVar
+
+import attrs
+import pytest
+
+from mfn_core.audit import AuditRecord, AuditSink
+
+__all__ = ["AuditSinkSuite", "Kept"]
+
+Kept = Sequence[Mapping[str, Any]]
+"""Records as they are read back: keyed by the names of `AuditRecord`'s fields, in the order of the chain."""
+
+HOSTILE: Mapping[str, str] = {
+    "line ends": 'a\nb\r\nc\u2028d\u2029e\x85f"}\n{"seq":1,"status":"OK"}',
+    "quotes and braces": """"'`\\"{}[],:\\u0000\\n""",
+    "controls": "".join(chr(code) for code in (*range(1, 32), 127, *range(128, 160))),
+    "nul": "before\0after",
+    "terminal escapes": "\x1b[2J\x1b]0;title\x07\x9b31m",
+    "bidirectional overrides": "\u202eko\u2066evil\u2069",
+    "beyond the basic plane": "\U0001f344 \U0010ffff",
+    "separators": "a\tb;c|d,e\x1fg\x1eh",
+    "statements": "'; DROP TABLE audit; -- ${jndi:x} {{7*7}} %s %n",
+    "empty": "",
+}
+"""Texts of up to 100 characters that a careless encoding loses, by what they try."""
+
+_TIMEOUT = 30.0
+
+
+@pytest.mark.asyncio
+class AuditSinkSuite:
+    """Subclass it and give `make_sink` and `read_back`.
+
+    A test makes its sinks over one folder of its own, starts them where they have a `start`, stops them where they
+    have a `stop`, and then reads back what was kept.
+    """
+
+    durable: ClassVar[bool] = True
+    """Whether a second sink over the same place continues what the first one kept."""
+    text_kept: ClassVar[int] = 128
+    """Characters of a text that are kept at least; what is longer may be cut behind them."""
+
+    def make_sink(self, place: Path) -> AuditSink:
+        """A sink that is not started; whatever it keeps in files is under `place`, an empty folder at first."""
+        raise NotImplementedError("the subclass gives it")
+
+    def read_back(self, sink: AuditSink) -> Kept | Awaitable[Kept]:
+        """Everything kept where this sink keeps it, in order; called when the sink is stopped.
+
+        Values equal those of the `AuditRecord`; `time` and `duration` are in seconds and exact to a microsecond.
+        """
+        raise NotImplementedError("the subclass gives it")
+
+    # What the tests are made of.
+
+    def record(self, number: int, **changes: Any) -> AuditRecord:
+        """A record with every field set, all different by `number`."""
+        return attrs.evolve(
+            AuditRecord(
+                time=1767225600.123456 + number,
+                call_id=f"{number:024x}",
+                request_id=f"request-{number}",
+                principal=f"principal-{number}",
+                key_id=f"key-{number}",
+                method=f"/suite.Service/Method{number}",
+                shape="server_stream",
+                transport="grpc/public",
+                status="RESOURCE_EXHAUSTED",
+                reason=f"reason {number}",
+                duration=0.001002 + number,
+                messages_in=number + 1,
+                messages_out=number + 2,
+                bytes_in=number + 3,
+                bytes_out=2**40 + number,
+                peer=f"[::1]:{number}",
+                tls_identity=f"CN=client-{number}",
+            ),
+            **changes,
+        )
+
+    @asynccontextmanager
+    async def running(self, place: Path) -> AsyncIterator[AuditSink]:
+        """A sink that is started, and stopped at the end."""
+        sink = self.make_sink(place)
+        await _lifecycle(sink, "start")
+        try:
+            yield sink
+        finally:
+            await _lifecycle(sink, "stop")
+
+    async def kept(self, sink: AuditSink) -> Kept:
+        """What the sink kept."""
+        found = self.read_back(sink)
+        return await found if inspect.isawaitable(found) else found
+
+    async def test_a_record_is_read_back_with_every_field(self, tmp_path: Path) -> None:
+        record = self.record(7)
+        async with self.running(tmp_path) as sink:
+            await sink.write(record)
+        (kept,) = await self.kept(sink)
+        _assert_equal(kept, record)
+
+    async def test_absent_values_stay_absent(self, tmp_path: Path) -> None:
+        record = self.record(
+            7, request_id=None, principal=None, key_id=None, reason=None, tls_identity=None, messages_in=0
+        )
+        async with self.running(tmp_path) as sink:
+            await sink.write(record)
+        (kept,) = await self.kept(sink)
+        _assert_equal(kept, record)
+
+    async def test_records_of_many_tasks_are_kept_in_the_order_of_their_writes(self, tmp_path: Path) -> None:
+        order: list[str] = []
+
+        async def caller(sink: AuditSink, task: int) -> None:
+            for turn in range(20):
+                record = self.record(task * 20 + turn)
+                order.append(record.call_id)
+                await sink.write(record)
+                await asyncio.sleep(0)
+
+        async with self.running(tmp_path) as sink, asyncio.timeout(_TIMEOUT):
+            await asyncio.gather(*(caller(sink, task) for task in range(50)))
+        assert len(order) == 1000
+        assert _ids(await self.kept(sink)) == order
+
+    async def test_a_cancelled_caller_neither_loses_nor_doubles_its_record(self, tmp_path: Path) -> None:
+        # As the kernel does it: the caller is cancelled, and the write that it waits for is shielded.
+        async with self.running(tmp_path) as sink, asyncio.timeout(_TIMEOUT):
+            writes = [asyncio.ensure_future(sink.write(self.record(number))) for number in range(40)]
+            callers = [asyncio.ensure_future(_shielded(write)) for write in writes]
+            await asyncio.sleep(0)
+            for caller in callers[::2]:
+                caller.cancel()
+            await asyncio.gather(*callers, return_exceptions=True)
+            await asyncio.gather(*writes)
+        assert _ids(await self.kept(sink)) == [self.record(number).call_id for number in range(40)]
+
+    async def test_a_cancelled_write_disturbs_no_other_record(self, tmp_path: Path) -> None:
+        async with self.running(tmp_path) as sink, asyncio.timeout(_TIMEOUT):
+            writes = [asyncio.ensure_future(sink.write(self.record(number))) for number in range(40)]
+            await asyncio.sleep(0)
+            for write in writes[1::2]:
+                write.cancel()
+            await asyncio.gather(*writes, return_exceptions=True)
+            await sink.write(self.record(40))
+        ids = _ids(await self.kept(sink))
+        assert len(ids) == len(set(ids))
+        assert ids == sorted(ids)
+        assert {self.record(number).call_id for number in range(0, 41, 2)} <= set(ids)
+
+    async def test_stop_keeps_everything_that_was_written(self, tmp_path: Path) -> None:
+        async with self.running(tmp_path) as sink, asyncio.timeout(_TIMEOUT):
+            for number in range(200):
+                await sink.write(self.record(number))
+        assert _ids(await self.kept(sink)) == [self.record(number).call_id for number in range(200)]
+
+    async def test_start_and_stop_are_safe_twice(self, tmp_path: Path) -> None:
+        sink = self.make_sink(tmp_path)
+        await _lifecycle(sink, "start")
+        await _lifecycle(sink, "start")
+        await sink.write(self.record(1))
+        await _lifecycle(sink, "stop")
+        await _lifecycle(sink, "stop")
+        assert _ids(await self.kept(sink)) == [self.record(1).call_id]
+
+    async def test_stop_without_start_is_safe(self, tmp_path: Path) -> None:
+        await _lifecycle(self.make_sink(tmp_path), "stop")
+
+    async def test_a_write_to_a_stopped_sink_is_refused(self, tmp_path: Path) -> None:
+        sink = self.make_sink(tmp_path)
+        if not hasattr(sink, "stop"):
+            pytest.skip("the sink has no stop")
+        await _lifecycle(sink, "start")
+        await sink.write(self.record(1))
+        await _lifecycle(sink, "stop")
+        with pytest.raises(OSError, match=r"\w"):
+            await sink.write(self.record(2))
+        assert _ids(await self.kept(sink)) == [self.record(1).call_id]
+
+    @pytest.mark.parametrize("hostile", list(HOSTILE))
+    async def test_hostile_text_survives_and_stays_in_its_field(self, tmp_path: Path, hostile: str) -> None:
+        text = HOSTILE[hostile]
+        fields = ("request_id", "principal", "key_id", "method", "reason", "peer", "tls_identity")
+        records = [self.record(number, **{name: text}) for number, name in enumerate(fields)]
+        async with self.running(tmp_path) as sink:
+            for record in records:
+                await sink.write(record)
+        kept = await self.kept(sink)
+        assert len(kept) == len(records)
+        for found, record in zip(kept, records, strict=True):
+            _assert_equal(found, record)
+
+    async def test_text_that_is_no_unicode_costs_no_record(self, tmp_path: Path) -> None:
+        # Bytes of a header that were decoded with surrogateescape, and half a pair.
+        broken = self.record(1, reason="bad \udc80\udcff header", request_id="\ud83d")
+        async with self.running(tmp_path) as sink:
+            await sink.write(broken)
+            await sink.write(self.record(2))
+        first, second = await self.kept(sink)
+        _assert_equal(first, broken, besides=("reason", "request_id"))
+        _assert_equal(second, self.record(2))
+        assert first["reason"].startswith("bad ")
+        for name in ("reason", "request_id"):
+            first[name].encode("utf-8")
+
+    async def test_a_very_long_text_costs_no_record(self, tmp_path: Path) -> None:
+        text = "".join(chr(0x4E00 + index % 5000) for index in range(200_000))
+        long = self.record(1, reason=text, request_id=text)
+        async with self.running(tmp_path) as sink:
+            await sink.write(long)
+            await sink.write(self.record(2))
+        first, second = await self.kept(sink)
+        _assert_equal(first, long, besides=("reason", "request_id"))
+        _assert_equal(second, self.record(2))
+        for name in ("reason", "request_id"):
+            assert first[name][: self.text_kept] == text[: self.text_kept]
+
+    async def test_a_restart_continues_what_was_kept(self, tmp_path: Path) -> None:
+        if not self.durable:
+            pytest.skip("the sink keeps nothing over a restart")
+        for life in range(3):
+            async with self.running(tmp_path) as sink:
+                for turn in range(5):
+                    await sink.write(self.record(life * 5 + turn))
+        assert _ids(await self.kept(sink)) == [self.record(number).call_id for number in range(15)]
+
+
+async def _lifecycle(sink: AuditSink, step: str) -> None:
+    method = getattr(sink, step, None)
+    if method is not None:
+        await method()
+
+
+async def _shielded(write: asyncio.Future[None]) -> None:
+    await asyncio.shield(write)
+
+
+def _ids(kept: Kept) -> list[str]:
+    return [record["call_id"] for record in kept]
+
+
+def _assert_equal(kept: Mapping[str, Any], record: AuditRecord, besides: Iterable[str] = ()) -> None:
+    for name, value in attrs.asdict(record).items():
+        if name in besides:
+            continue
+        if name in ("time", "duration"):
+            assert kept[name] == pytest.approx(value, rel=0, abs=1e-6), name
+        else:
+            assert kept[name] == value, name

@@ -1,0 +1,475 @@
+"""What every compute backend must do, as a suite that its author subclasses."""
+
+from __future__ import annotations
+
+import copy
+import math
+import pickle
+import statistics
+import time
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from mfn_core.compute import (
+    Backend,
+    NeverCancelled,
+    Session,
+    SupportsCheckpoint,
+    SupportsRestore,
+    SupportsSpeed,
+    SupportsSteering,
+)
+from mfn_model import (
+    FieldModel,
+    FieldSpec,
+    FieldState,
+    SpecError,
+    Species,
+    mycelium_spec,
+    reference_mycelium,
+    register_model,
+)
+
+__all__ = ["BackendSuite", "CancelledAfter", "assert_same_state"]
+
+_NEVER = NeverCancelled()
+_ENDLESS = 1_000_000_000
+
+_FOREIGN = FieldModel(
+    name="backend_suite_foreign",
+    summary="a model that no backend implements",
+    species=(Species(name="potential", unit="V", description="nothing"),),
+    parameters=(),
+    clamp=(-1.0, 1.0),
+    boundary="periodic",
+    source="the suite of backends",
+)
+
+
+class CancelledAfter:
+    """A token that is set from the look after the first `looks` ones on, and remembers when it was looked at."""
+
+    def __init__(self, looks: int) -> None:
+        self.looks = looks
+        self.times: list[float] = []
+
+    def is_set(self) -> bool:
+        self.times.append(time.perf_counter())
+        return len(self.times) > self.looks
+
+
+def assert_same_state(actual: FieldState, expected: FieldState, tolerance: float = 0.0, about: object = "") -> None:
+    """Asserts that two states agree: |a − b| ≤ tolerance · max(1, |a|, |b|) in every cell of every species."""
+    assert actual.step == expected.step, about
+    assert actual.growth_events == expected.growth_events, about
+    assert set(actual.species) == set(expected.species), about
+    pairs: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]] = {"field": (actual.field, expected.field)}
+    pairs |= {name: (actual.species[name], expected.species[name]) for name in expected.species}
+    for name, (one, other) in pairs.items():
+        assert one.shape == other.shape, (name, about)
+        scale = np.maximum(1.0, np.maximum(np.abs(one), np.abs(other)))
+        worst = float(np.max(np.abs(one - other) / scale))
+        assert worst <= tolerance, f"{name} differs by {worst:.3g}, tolerance {tolerance:.3g}: {about}"
+    for name in set(actual.counters) & set(expected.counters):
+        assert actual.counters[name] == expected.counters[name], (name, about)
+
+
+class BackendSuite:
+    """Subclass it under a name that begins with `Test`, and give a fixture `backend`.
+
+    A backend of another model than mycelium also gives `specs` and `reference`. What a session can do beyond the
+    contract (steering, checkpoints) is tested where it is there and skipped where it is not.
+    """
+
+    tolerance: ClassVar[float] = 1e-12
+    """Largest difference from the reference in any cell, relative to max(1, |value|)."""
+    longest_slice: ClassVar[float] = 0.025
+    """Seconds between two looks at the cancel token, as a median at 64 × 64 cells."""
+    specs: ClassVar[Mapping[str, FieldSpec]] = {
+        "defaults": mycelium_spec(grid_size=32),
+        "without activator and inhibitor": mycelium_spec(seed=1, grid_size=24, turing_enabled=False),
+        "a spike at every step": mycelium_spec(seed=2, grid_size=17, spike_probability=1.0, alpha=0.05),
+        "no spikes": mycelium_spec(seed=3, grid_size=8, spike_probability=0.0, alpha=0.24),
+        "diffusion at the stability limit": mycelium_spec(seed=4, grid_size=20, alpha=0.25),
+        "noise that reaches both clamps": mycelium_spec(seed=5, grid_size=19, jitter=True),
+        "kicks at every step": mycelium_spec(seed=6, grid_size=16, turing_threshold=0.0),
+        "kicks that cease": mycelium_spec(seed=7, grid_size=16, turing_threshold=0.06),
+        "one cell": mycelium_spec(seed=8, grid_size=1, spike_probability=0.5),
+        "two cells a side": mycelium_spec(seed=9, grid_size=2, spike_probability=0.5),
+        "a grid of odd size": mycelium_spec(seed=10, grid_size=201, spike_probability=0.9),
+    }
+    """Specifications by what they try; those that the backend does not support are left out."""
+
+    @pytest.fixture
+    def backend(self) -> Backend:
+        """The backend under test, made anew for each test."""
+        raise NotImplementedError("the subclass gives it")
+
+    def reference(self, spec: FieldSpec, steps: int) -> FieldState:
+        """The true state of one of `specs`."""
+        return reference_mycelium(spec, steps)
+
+    # What the tests share.
+
+    def supported(self, backend: Backend) -> dict[str, FieldSpec]:
+        found = {title: spec for title, spec in self.specs.items() if backend.supports(spec)}
+        assert found, "the backend supports none of the suite's specifications"
+        return found
+
+    def one(self, backend: Backend) -> FieldSpec:
+        return next(iter(self.supported(backend).values()))
+
+    def after(self, backend: Backend, spec: FieldSpec, steps: int) -> FieldState:
+        session = backend.open(spec)
+        try:
+            assert session.step(steps, _NEVER) == steps
+            return session.state()
+        finally:
+            session.close()
+
+    def steerable(self, session: Session) -> SupportsSteering:
+        if not isinstance(session, SupportsSteering):
+            pytest.skip("its sessions cannot be steered")
+        return session
+
+    def writable(self, backend: Backend, session: Session) -> tuple[SupportsRestore, SupportsCheckpoint]:
+        if not isinstance(session, SupportsCheckpoint):
+            pytest.skip("its sessions cannot be written down")
+        assert isinstance(backend, SupportsRestore), "its sessions write checkpoints that it cannot restore"
+        return backend, session
+
+    # Trajectories.
+
+    @pytest.mark.parametrize("steps", [0, 1, 2, 37])
+    def test_trajectories_agree_with_the_reference(self, backend: Backend, steps: int) -> None:
+        for title, spec in self.supported(backend).items():
+            assert_same_state(self.after(backend, spec, steps), self.reference(spec, steps), self.tolerance, title)
+
+    def test_long_trajectories_agree_with_the_reference(self, backend: Backend) -> None:
+        for title, spec in self.supported(backend).items():
+            if spec.grid_size <= 32:
+                assert_same_state(self.after(backend, spec, 700), self.reference(spec, 700), self.tolerance, title)
+
+    def test_every_species_of_the_model_is_carried_and_advances(self, backend: Backend) -> None:
+        for title, spec in self.supported(backend).items():
+            field, *further = spec.declaration.species
+            names = {species.name for species in further if species.when is None or spec[species.when]}
+            before, state = self.after(backend, spec, 0), self.after(backend, spec, 3)
+            assert set(state.species) == names, title
+            assert field.name not in state.species, title
+            for name in names:
+                assert not np.array_equal(state.species[name], before.species[name]), (title, name)
+            for array in (state.field, *state.species.values()):
+                assert array.shape == (spec.grid_size, spec.grid_size), title
+                assert array.dtype == np.float64, title
+                assert np.isfinite(array).all(), title
+
+    def test_the_same_specification_gives_the_same_numbers_again(self, backend: Backend) -> None:
+        for title, spec in self.supported(backend).items():
+            assert_same_state(self.after(backend, spec, 20), self.after(backend, spec, 20), about=title)
+
+    def test_another_seed_gives_another_field(self, backend: Backend) -> None:
+        spec = self.one(backend)
+        other = FieldSpec(model=spec.model, grid_size=spec.grid_size, seed=spec.seed + 1, parameters=spec.parameters)
+        assert not np.array_equal(self.after(backend, spec, 5).field, self.after(backend, other, 5).field)
+
+    # Stepping.
+
+    def test_single_and_uneven_steps_give_the_numbers_of_one_call(self, backend: Backend) -> None:
+        for title, spec in self.supported(backend).items():
+            session = backend.open(spec)
+            for n in (1, 0, 2, 1, 30, 5, 1):
+                assert session.step(n, _NEVER) == n, title
+            assert_same_state(session.state(), self.after(backend, spec, 40), about=title)
+            session.close()
+
+    def test_no_steps_change_nothing(self, backend: Backend) -> None:
+        spec = self.one(backend)
+        session = backend.open(spec)
+        before = session.state()
+        assert session.step(0, _NEVER) == 0
+        assert_same_state(session.state(), before)
+        session.close()
+
+    def test_a_negative_number_of_steps_is_refused_and_changes_nothing(self, backend: Backend) -> None:
+        spec = self.one(backend)
+        session = backend.open(spec)
+        with pytest.raises(ValueError, match="-1"):
+            session.step(-1, _NEVER)
+        assert session.step(4, _NEVER) == 4
+        assert_same_state(session.state(), self.after(backend, spec, 4))
+        session.close()
+
+    # Cancellation.
+
+    def test_a_token_that_is_set_already_allows_no_step(self, backend: Backend) -> None:
+        spec = self.one(backend)
+        session = backend.open(spec)
+        assert session.step(10, CancelledAfter(0)) == 0
+        assert_same_state(session.state(), self.after(backend, spec, 0))
+        session.close()
+
+    def test_a_cancelled_session_stands_at_a_whole_step_and_may_go_on(self, backend: Backend) -> None:
+        spec = self.one(backend)
+        session = backend.open(spec)
+        done = session.step(_ENDLESS, CancelledAfter(2))
+        assert 0 < done < _ENDLESS
+        assert session.state().step == done
+        assert_same_state(session.state(), self.after(backend, spec, done))
+        assert session.step(9, _NEVER) == 9
+        assert_same_state(session.state(), self.after(backend, spec, done + 9))
+        session.close()
+
+    def test_the_token_is_looked_at_every_few_milliseconds(self, backend: Backend) -> None:
+        spec = self.one(backend)
+        spec = FieldSpec(model=spec.model, grid_size=64, seed=spec.seed, parameters=spec.parameters)
+        session = backend.open(spec)
+        session.step(1, _NEVER)  # a backend that compiles does so now
+        token = CancelledAfter(25)
+        session.step(_ENDLESS, token)
+        session.close()
+        gaps = [later - earlier for earlier, later in zip(token.times, token.times[1:], strict=False)]
+        assert statistics.median(gaps) <= self.longest_slice
+
+    # Snapshots.
+
+    def test_a_snapshot_does_not_change_with_later_steps(self, backend: Backend) -> None:
+        for title, spec in self.supported(backend).items():
+            session = backend.open(spec)
+            session.step(3, _NEVER)
+            snapshot = session.state()
+            kept = copy.deepcopy(snapshot)
+            session.step(3, _NEVER)
+            assert_same_state(snapshot, kept, about=title)
+            assert not np.shares_memory(snapshot.field, session.state().field), title
+            session.close()
+            assert_same_state(snapshot, kept, about=title)
+
+    def test_a_snapshot_cannot_be_written_to(self, backend: Backend) -> None:
+        state = self.after(backend, self.one(backend), 1)
+        for array in (state.field, *state.species.values()):
+            with pytest.raises(ValueError, match="read-only"):
+                array[0, 0] = 0.0
+
+    def test_specifications_and_states_survive_pickling(self, backend: Backend) -> None:
+        for title, spec in self.supported(backend).items():
+            sent = pickle.loads(pickle.dumps(spec))  # noqa: S301 - our own bytes
+            assert sent == spec, title
+            state = self.after(backend, sent, 3)
+            received = pickle.loads(pickle.dumps(state))  # noqa: S301 - our own bytes
+            assert_same_state(received, self.after(backend, spec, 3), about=title)
+            assert not received.field.flags.writeable, title
+
+    # Refusal.
+
+    def test_a_specification_out_of_bounds_is_refused(self, backend: Backend) -> None:
+        spec = self.one(backend)
+        for changes in self.tampered(spec):
+            broken = copy.copy(spec)
+            for name, value in changes.items():
+                object.__setattr__(broken, name, value)
+            with pytest.raises(SpecError):
+                backend.open(broken)
+
+    def tampered(self, spec: FieldSpec) -> Sequence[Mapping[str, Any]]:
+        """Values that no specification can be made with, as if one had been tampered with."""
+        broken: list[Mapping[str, Any]] = [{"grid_size": 0}, {"grid_size": 2.5}, {"seed": -1}, {"seed": 2**63}]
+        for parameter in spec.declaration.parameters:
+            if parameter.kind == "float":
+                values = [math.nan, math.inf, parameter.maximum + 1.0, parameter.minimum - 1.0]
+                broken += [{"parameters": {**spec.parameters, parameter.name: value}} for value in values]
+        return [*broken, {"parameters": {**spec.parameters, "no_such_parameter": 1.0}}]
+
+    def test_a_model_that_it_does_not_know_is_not_supported_and_refused(self, backend: Backend) -> None:
+        register_model(_FOREIGN)
+        foreign = FieldSpec(model=_FOREIGN.name, grid_size=8, seed=0)
+        assert not backend.supports(foreign)
+        with pytest.raises(SpecError, match=_FOREIGN.name):
+            backend.open(foreign)
+
+    # Life of a session.
+
+    def test_closing_twice_is_safe_and_a_closed_session_refuses(self, backend: Backend) -> None:
+        session = backend.open(self.one(backend))
+        session.step(1, _NEVER)
+        session.close()
+        session.close()
+        with pytest.raises(RuntimeError, match="closed"):
+            session.step(1, _NEVER)
+        with pytest.raises(RuntimeError, match="closed"):
+            session.state()
+
+    def test_sessions_do_not_affect_each_other(self, backend: Backend) -> None:
+        spec = self.one(backend)
+        first, second = backend.open(spec), backend.open(spec)
+        first.step(5, _NEVER)
+        first.close()
+        second.step(8, _NEVER)
+        assert_same_state(second.state(), self.after(backend, spec, 8))
+        second.close()
+
+    def test_sessions_in_parallel_threads_give_the_numbers_of_serial_ones(self, backend: Backend) -> None:
+        spec = self.one(backend)
+        specs = [FieldSpec(model=spec.model, grid_size=48, seed=seed, parameters=spec.parameters) for seed in range(8)]
+        serial = [self.after(backend, each, 60) for each in specs]
+        with ThreadPoolExecutor(8) as pool:
+            parallel = list(pool.map(lambda each: self.after(backend, each, 60), specs))
+        for one, other in zip(parallel, serial, strict=True):
+            assert_same_state(one, other)
+
+    def test_a_session_may_move_from_thread_to_thread(self, backend: Backend) -> None:
+        spec = self.one(backend)
+        session = backend.open(spec)
+        for _ in range(4):
+            with ThreadPoolExecutor(1) as pool:
+                assert pool.submit(session.step, 5, _NEVER).result() == 5
+        assert_same_state(session.state(), self.after(backend, spec, 20))
+        session.close()
+
+    def test_its_speed_is_a_positive_number(self, backend: Backend) -> None:
+        if not isinstance(backend, SupportsSpeed):
+            pytest.skip("it does not say how fast it is")
+        for title, spec in self.supported(backend).items():
+            assert 0.0 < backend.speed(spec) < math.inf, title
+
+    # Steering.
+
+    def test_setting_a_parameter_to_its_own_value_changes_no_number(self, backend: Backend) -> None:
+        for title, spec in self.supported(backend).items():
+            session = backend.open(spec)
+            steered = self.steerable(session)
+            for name, value in spec.parameters.items():
+                session.step(2, _NEVER)
+                steered.set_parameter(name, value)
+            steps = 2 * len(spec.parameters)
+            session.step(5, _NEVER)
+            assert_same_state(session.state(), self.after(backend, spec, steps + 5), about=title)
+            session.close()
+
+    def test_a_changed_parameter_takes_effect_from_the_next_step(self, backend: Backend) -> None:
+        for title, spec in self.supported(backend).items():
+            numbers = [each for each in spec.declaration.parameters if each.kind == "float"]
+            name, low = next((each.name, each.minimum) for each in numbers if not math.isinf(each.minimum))
+            changed = (spec.number(name) + low) / 2 or 0.01
+            session = backend.open(spec)
+            self.steerable(session).set_parameter(name, changed)
+            session.step(6, _NEVER)
+            expected = self.reference(spec.with_parameters(**{name: changed}), 6)
+            assert_same_state(session.state(), expected, self.tolerance, title)
+            session.close()
+
+    def test_a_refused_parameter_changes_nothing(self, backend: Backend) -> None:
+        spec = self.one(backend)
+        session = backend.open(spec)
+        steered = self.steerable(session)
+        session.step(2, _NEVER)
+        for parameter in spec.declaration.parameters:
+            for value in (math.nan, math.inf, -1e9, 1e9):
+                with pytest.raises(SpecError, match=parameter.name):
+                    steered.set_parameter(parameter.name, value)
+        with pytest.raises(SpecError, match="no_such_parameter"):
+            steered.set_parameter("no_such_parameter", 1.0)
+        session.step(3, _NEVER)
+        assert_same_state(session.state(), self.after(backend, spec, 5))
+        session.close()
+
+    def test_an_injection_changes_one_cell_and_counts_as_growth(self, backend: Backend) -> None:
+        spec = self.one(backend)
+        session = backend.open(spec)
+        steered = self.steerable(session)
+        session.step(3, _NEVER)
+        before, cell = session.state(), (spec.grid_size - 1, 0)
+        steered.inject(*cell, 0.015)
+        after = session.state()
+        expected = before.field.copy()
+        expected[cell] += 0.015
+        assert np.abs(after.field - expected).max() <= self.tolerance
+        assert after.growth_events == before.growth_events + 1
+        assert after.step == before.step
+        session.close()
+
+    def test_an_injection_is_clamped(self, backend: Backend) -> None:
+        spec = self.one(backend)
+        session = backend.open(spec)
+        steered = self.steerable(session)
+        lowest, highest = spec.declaration.clamp
+        steered.inject(0, 0, 1e6)
+        steered.inject(0, spec.grid_size - 1, -1e6)
+        field = session.state().field
+        assert (field[0, 0], field[0, -1]) == (highest, lowest)
+        session.step(20, _NEVER)
+        field = session.state().field
+        assert lowest <= field.min() <= field.max() <= highest
+        session.close()
+
+    def test_an_injection_draws_nothing_from_the_generator(self, backend: Backend) -> None:
+        spec = self.one(backend)
+        session = backend.open(spec)
+        steered = self.steerable(session)
+        session.step(3, _NEVER)
+        steered.inject(0, 0, 0.0)
+        session.step(30, _NEVER)
+        state, expected = session.state(), self.after(backend, spec, 33)
+        assert np.array_equal(state.field, expected.field)
+        assert state.growth_events == expected.growth_events + 1
+        session.close()
+
+    def test_a_refused_injection_changes_nothing(self, backend: Backend) -> None:
+        spec = self.one(backend)
+        session = backend.open(spec)
+        steered = self.steerable(session)
+        n = spec.grid_size
+        for row, column, amplitude in ((-1, 0, 0.01), (n, 0, 0.01), (0, n, 0.01), (0, 0, math.nan), (0, 0, math.inf)):
+            with pytest.raises(SpecError):
+                steered.inject(row, column, amplitude)
+        session.step(4, _NEVER)
+        assert_same_state(session.state(), self.after(backend, spec, 4))
+        session.close()
+
+    # Checkpoints.
+
+    def test_a_restored_session_goes_on_bit_for_bit(self, backend: Backend) -> None:
+        for title, spec in self.supported(backend).items():
+            session = backend.open(spec)
+            restoring, writing = self.writable(backend, session)
+            session.step(11, _NEVER)
+            checkpoint = pickle.loads(pickle.dumps(writing.checkpoint()))  # noqa: S301 - our own bytes
+            session.step(11, _NEVER)
+            session.close()
+            restored = restoring.restore(checkpoint)
+            assert_same_state(restored.state(), self.after(backend, spec, 11), about=title)
+            assert restored.step(24, _NEVER) == 24
+            assert_same_state(restored.state(), self.after(backend, spec, 35), about=title)
+            restored.close()
+
+    def test_writing_a_checkpoint_does_not_disturb_the_session(self, backend: Backend) -> None:
+        spec = self.one(backend)
+        session = backend.open(spec)
+        restoring, writing = self.writable(backend, session)
+        for _ in range(5):
+            session.step(3, _NEVER)
+            other = restoring.restore(writing.checkpoint())
+            other.step(2, _NEVER)
+            other.close()
+        assert_same_state(session.state(), self.after(backend, spec, 15))
+        session.close()
+
+    def test_a_checkpoint_keeps_what_steering_changed(self, backend: Backend) -> None:
+        spec = self.one(backend)
+        session = backend.open(spec)
+        restoring, writing = self.writable(backend, session)
+        steered = self.steerable(session)
+        parameter = next(each for each in spec.declaration.parameters if each.kind == "float")
+        steered.set_parameter(parameter.name, spec.number(parameter.name) / 2)
+        session.step(4, _NEVER)
+        restored = restoring.restore(writing.checkpoint())
+        session.step(6, _NEVER)
+        restored.step(6, _NEVER)
+        assert_same_state(restored.state(), session.state())
+        session.close()
+        restored.close()

@@ -1,0 +1,1 @@
+"""Toy parts of a server, for the kernel's tests."""
