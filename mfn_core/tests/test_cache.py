@@ -143,11 +143,11 @@ def test_memory_stays_within_its_bound(entries: list[tuple[bytes, bytes]]) -> No
     for key, reply in entries:
         cache.put("/t.S/M", key, reply)
         kept[key] = reply
-        assert cache.bytes <= 6_000
+        assert cache.size <= 6_000
     found = {key: cache.get("/t.S/M", key) for key in kept}
     assert all(reply in (None, kept[key]) for key, reply in found.items())
     held = sum(len(key) + len(reply) + ENTRY_OVERHEAD for key, reply in found.items() if reply is not None)
-    assert held == cache.bytes
+    assert held == cache.size
 
 
 def test_the_least_recently_used_reply_goes_first() -> None:

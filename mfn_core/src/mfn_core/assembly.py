@@ -307,7 +307,7 @@ def _processes(planned: Plan) -> Iterable[Problem]:
                 if component.spec.scope == "process":
                     yield Problem(
                         path="server.workers",
-                        message=f"{planned.server.workers} workers, but {component.path} keeps its state in one process",
+                        message=f"{planned.server.workers} workers, but {component.path} keeps its state in one",
                         remedy="set workers = 1, or use one whose scope is shared",
                     )
     hosted = [t for t in planned.of(ComponentKind.TRANSPORT) if t.spec.host is not None]

@@ -30,7 +30,7 @@ class ResultCache:
         return self._max_bytes > 0
 
     @property
-    def bytes(self) -> int:
+    def size(self) -> int:
         """Bytes held, overhead included."""
         return self._bytes
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import itertools
 import logging
 import os
@@ -291,10 +292,8 @@ def _internal(call: Call, unexpected: Exception) -> MfnError:
 
 async def _swallow_late_cancellation(task: asyncio.Task[Any]) -> None:
     """An abort that came as the chain returned must not strike the transport's next await."""
-    try:
+    with contextlib.suppress(asyncio.CancelledError):
         await asyncio.sleep(0)
-    except asyncio.CancelledError:
-        pass
     while task.cancelling():
         task.uncancel()
 

@@ -90,9 +90,9 @@ class PluginRegistry:
         """Load plugins and collect what they declare.
 
         Args:
-            problems: takes what is wrong, so that the rest can be judged; unless given, it is raised.
             names: each the name of an entry point of the group `mfn.plugins.v0`, or an import path with a dot or a
                 colon in it: `package.module`, `package.module:object`.
+            problems: takes what is wrong, so that the rest can be judged; unless given, it is raised.
 
         Raises:
             ConfigError: with the problem of every plugin that is missing or named twice, cannot be imported,

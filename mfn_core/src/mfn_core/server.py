@@ -214,7 +214,7 @@ class Server:
             return
         try:
             await method()
-        except Exception:
+        except Exception:  # noqa: BLE001 - any part may fail in any way, and the rest must still stop
             _log.exception("%s: %s failed", path, phase)
 
 

@@ -28,10 +28,7 @@ def serve(config: Path | None, overrides: tuple[str, ...]) -> None:
     key and what the server records are in a directory of their own, which is named and kept.
     """
     with problems_on_stderr():
-        if config is not None:
-            status = _serve(load(config, overrides, Path()))
-        else:
-            status = _serve_default(overrides)
+        status = _serve_default(overrides) if config is None else _serve(load(config, overrides, Path()))
     raise SystemExit(status)
 
 

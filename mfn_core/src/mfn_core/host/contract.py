@@ -71,7 +71,8 @@ class PythonHost:
 
     def command(self, directory: Path, *, worker: int, workers: int) -> WorkerCommand:
         """The interpreter of the supervisor, running `mfn_core.host.worker`."""
-        return WorkerCommand(argv=(sys.executable, "-m", "mfn_core.host.worker"), env={})
+        # -P: the directory where the server is started is no place to import from.
+        return WorkerCommand(argv=(sys.executable, "-P", "-m", "mfn_core.host.worker"), env={})
 
     async def listening(self, launched: Launched) -> Mapping[str, Sequence[str]]:
         """None: the transports report their own addresses."""

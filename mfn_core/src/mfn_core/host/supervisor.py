@@ -13,9 +13,9 @@ import socket
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from mfn_core.assembly import Plan, plan
 from mfn_core.components import ComponentKind
@@ -26,6 +26,8 @@ from mfn_core.logs import configure_logging
 from mfn_core.server import Server
 
 __all__ = ["serve"]
+
+T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
@@ -54,7 +56,11 @@ def serve(document: Document) -> int:
     if found:
         raise ConfigError(found)
     Server(planned).preflight()
-    return asyncio.run(_Supervisor(planned, host).run())
+    try:
+        return asyncio.run(_Supervisor(planned, host).run())
+    except OSError as failed:
+        _log.error("the server could not start: %s", failed)
+        return 1
 
 
 def _host(planned: Plan) -> WorkerHost:
@@ -159,17 +165,23 @@ class _Supervisor:
         backoff = RESTART_BACKOFF[0]
         first = True
         while not self._stopping.is_set():
-            worker = await self._launch(index)
+            worker: _Worker | None = None
             try:
-                addresses = await self._ready(worker)
+                worker = await self._launch(index)
+                addresses = await self._unless_stopping(self._ready(worker))
             except (OSError, ConfigError):
-                await worker.end(0.0)
+                if worker is not None:
+                    await worker.end(0.0)
                 if self._stopping.is_set():
                     return
                 if first:
                     raise
                 _log.exception("worker %d could not be restarted; trying again in %.1f s", index, backoff)
             else:
+                if addresses is None:
+                    # It has taken no call yet: there is nothing to drain.
+                    await worker.end(0.0)
+                    return
                 self._announce(addresses)
                 first = False
                 if await self._live(worker):
@@ -189,10 +201,10 @@ class _Supervisor:
 
     async def _launch(self, index: int) -> _Worker:
         directory = Path(tempfile.mkdtemp(prefix="mfn-worker-"))
-        command = self._host.command(directory, worker=index, workers=self._plan.server.workers)
         ours, theirs = socket.socketpair()
         with theirs:
             try:
+                command = self._host.command(directory, worker=index, workers=self._plan.server.workers)
                 process = await asyncio.create_subprocess_exec(
                     *command.argv,
                     env={**os.environ, **command.env, CONTROL_FD: str(theirs.fileno())},
@@ -217,6 +229,19 @@ class _Supervisor:
             raise OSError(f"worker {worker.launched.worker} was not ready within {START_TIMEOUT:.0f} s") from None
         addresses.update(await self._host.listening(worker.launched))
         return addresses
+
+    async def _unless_stopping(self, starting: Coroutine[Any, Any, T]) -> T | None:
+        """What `starting` gives; None when the server is told to stop before that."""
+        started = asyncio.create_task(starting)
+        stopping = asyncio.create_task(self._stopping.wait())
+        try:
+            await asyncio.wait([started, stopping], return_when=asyncio.FIRST_COMPLETED)
+            return started.result() if started.done() else None
+        finally:
+            stopping.cancel()
+            if not started.done():
+                started.cancel()
+                await asyncio.gather(started, return_exceptions=True)
 
     def _announce(self, addresses: Mapping[str, Sequence[str]]) -> None:
         """One line on standard output, which a script may wait for."""
