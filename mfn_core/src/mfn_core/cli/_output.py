@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 
 import click
 from attrs import frozen
@@ -21,8 +22,8 @@ class Table:
 
 
 def show(tables: Sequence[Table]) -> None:
-    """Print tables to standard output: with rich on a terminal (NO_COLOR is respected), aligned text otherwise."""
-    if sys.stdout.isatty():
+    """Print tables to standard output: with rich on a terminal, where it is installed (NO_COLOR is respected); else as text."""
+    if sys.stdout.isatty() and find_spec("rich") is not None:
         _show_rich(tables)
         return
     for number, table in enumerate(tables):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 import pickle
 import statistics
@@ -233,7 +234,7 @@ class BackendSuite:
         token = CancelledAfter(25)
         session.step(_ENDLESS, token)
         session.close()
-        gaps = [later - earlier for earlier, later in zip(token.times, token.times[1:], strict=False)]
+        gaps = [later - earlier for earlier, later in itertools.pairwise(token.times)]
         assert statistics.median(gaps) <= self.longest_slice
 
     # Snapshots.
