@@ -209,7 +209,7 @@ async def test_two_transports_share_one_limiter_and_one_audit(tmp_path: Path) ->
     )
     (first,), (second,) = server.addresses["line"], server.addresses["line/second"]
     held = asyncio.create_task(exchange(first, f"/toy.Greeter/Wait sesame {gate}"))
-    while not Path(f"{gate}.waiting").exists():  # noqa: ASYNC110, ASYNC240 - the handler says so with a file
+    while not Path(f"{gate}.waiting").exists():
         await asyncio.sleep(0.01)
     assert (await exchange(second, "/toy.Greeter/Greet sesame b"))[0].startswith("RESOURCE_EXHAUSTED")
     gate.touch()

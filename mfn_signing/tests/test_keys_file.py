@@ -20,6 +20,7 @@ from mfn_signing import (
     Key,
     KeysFileError,
     append_key,
+    edit_keys_file,
     encode_secret,
     format_key,
     generate_key,
@@ -376,3 +377,21 @@ def test_a_file_that_cannot_stay_its_owners_is_not_replaced(keys_file: Path, mon
 
 def test_what_is_written_is_what_parses(keys_file: Path) -> None:
     assert parse_keys(keys_file.read_text(), source="here") == load_keys(keys_file)
+
+
+def test_an_edit_keeps_what_it_does_not_touch(keys_file: Path) -> None:
+    keys_file.write_text("# ours\n" + keys_file.read_text())
+    edited = edit_keys_file(keys_file, lambda text: text.replace('"active"', '"revoked"', 1))
+    assert [key.status for key in edited][:1] == ["revoked"]
+    assert keys_file.read_text().startswith("# ours\n")
+    assert load_keys(keys_file) == edited
+
+
+def test_an_edit_that_would_break_the_file_changes_nothing(keys_file: Path) -> None:
+    before = keys_file.read_text()
+    with pytest.raises(KeysFileError):
+        edit_keys_file(keys_file, lambda text: text + "\n[[keys]]\n")
+    with pytest.raises(ZeroDivisionError):
+        edit_keys_file(keys_file, lambda text: str(1 // 0))
+    assert keys_file.read_text() == before
+    assert list(keys_file.parent.iterdir()) == [keys_file]

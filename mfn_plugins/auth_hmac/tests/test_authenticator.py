@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -11,7 +12,9 @@ import pytest
 from attrs import evolve
 
 from mfn_auth_hmac import HmacAuthenticator
-from mfn_core import Call, Code, Metadata, MfnError, Peer, Request, Shape
+from mfn_core import Call, Code, ComponentContext, Metadata, MfnError, Peer, Request, Shape
+from mfn_core.config import ServerSettings
+from mfn_core.execution import ComputePool
 from mfn_core.testing.auth import AuthenticatorSuite, Headers
 from mfn_signing import Key, WindowedNonceSource, decode_secret, encode_secret, new_random_nonce, sign_headers
 
@@ -249,10 +252,17 @@ def test_metadata_never_shows_values() -> None:
 def test_the_keys_file_is_reported_whole(tmp_path: Path) -> None:
     from mfn_auth_hmac.authenticator import HmacSettings, make_authenticator
 
+    context = ComponentContext(
+        name="hmac",
+        server=ServerSettings(),
+        worker=0,
+        compute=ComputePool({}),
+        log=logging.getLogger("test"),
+    )
     bad = tmp_path / "keys.toml"
     bad.write_text('[[keys]]\nid = "a b"\nsecret = "short"\n')
     bad.chmod(0o600)
     with pytest.raises(ValueError, match="id") as refused:
-        make_authenticator(HmacSettings(keys_file=bad), None)  # type: ignore[arg-type]  # not used
+        make_authenticator(HmacSettings(keys_file=bad), context)
     assert "secret" in str(refused.value)
     assert "short" not in str(refused.value)

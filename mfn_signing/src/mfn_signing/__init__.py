@@ -8,7 +8,7 @@ and remembers nonces, windowed ones in a `ReplayWindow` for each key and instanc
 from mfn_signing._errors import InvalidKeyError, KeysFileError, MalformedError
 from mfn_signing._headers import Credentials, sign_headers
 from mfn_signing._keys import ACTIVE, REVOKED, ROLES, STATUSES, Key, generate_key
-from mfn_signing._keys_file import MAX_KEYS_FILE_BYTES, append_key, load_keys, write_keys_file
+from mfn_signing._keys_file import MAX_KEYS_FILE_BYTES, append_key, edit_keys_file, load_keys, write_keys_file
 from mfn_signing._keys_toml import format_key, parse_keys
 from mfn_signing._nonce import (
     MAX_COUNTER,
@@ -69,6 +69,7 @@ __all__ = [
     "append_key",
     "content_hash",
     "decode_secret",
+    "edit_keys_file",
     "encode_secret",
     "format_key",
     "generate_key",

@@ -7,7 +7,7 @@ import shlex
 import stat
 import sys
 import tempfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
@@ -19,7 +19,7 @@ from mfn_signing._keys_toml import collisions, format_key, format_keys, parse_ke
 if sys.platform != "win32":
     import fcntl
 
-__all__ = ["MAX_KEYS_FILE_BYTES", "append_key", "load_keys", "write_keys_file"]
+__all__ = ["MAX_KEYS_FILE_BYTES", "append_key", "edit_keys_file", "load_keys", "write_keys_file"]
 
 MAX_KEYS_FILE_BYTES: Final = 4 * 1024 * 1024
 """Longest keys file, some twenty thousand keys."""
@@ -56,6 +56,25 @@ def write_keys_file(path: str | os.PathLike[str], keys: Iterable[Key]) -> None:
         raise KeysFileError(source, problems)
     with _locked(path) as target:
         _replace(target, format_keys(kept), source)
+
+
+def edit_keys_file(path: str | os.PathLike[str], edit: Callable[[str], str]) -> tuple[Key, ...]:
+    """Replace the text of a keys file by what `edit` makes of it, so that comments and order may stay.
+
+    Threads and processes that change the file at once take turns. Returns the keys of the new text.
+
+    Raises:
+        KeysFileError: the file or the new text is refused, or it cannot be written; it is then as it was. What `edit`
+            raises passes through, and the file is as it was.
+    """
+    source = os.fspath(path)
+    with _locked(path) as target:
+        text = _read(path)
+        parse_keys(text, source=source)
+        edited = edit(text)
+        keys = parse_keys(edited, source=source)
+        _replace(target, edited, source)
+    return keys
 
 
 def append_key(path: str | os.PathLike[str], key: Key) -> None:

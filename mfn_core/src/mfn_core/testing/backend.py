@@ -195,6 +195,8 @@ class BackendSuite:
         before = session.state()
         assert session.step(0, _NEVER) == 0
         assert_same_state(session.state(), before)
+        session.step(30, _NEVER)
+        assert_same_state(session.state(), self.after(backend, spec, 30))
         session.close()
 
     def test_a_negative_number_of_steps_is_refused_and_changes_nothing(self, backend: Backend) -> None:

@@ -45,7 +45,7 @@ class ServerProcess:
     def __enter__(self) -> Self:
         with self._stderr.open("wb") as stderr:
             process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own configuration
-                [sys.executable, "-m", "mfn_core", "serve", "-c", str(self.config)],
+                [sys.executable, "-P", "-m", "mfn_core", "serve", "-c", str(self.config)],
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 stdin=subprocess.DEVNULL,

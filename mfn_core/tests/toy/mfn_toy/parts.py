@@ -195,8 +195,8 @@ class Greeter:
         async def wait(request: StringValue, call: Call) -> AsyncIterator[StringValue]:
             yield StringValue(value="waiting")
             gate = Path(request.value)
-            Path(f"{gate}.waiting").touch()  # noqa: ASYNC240 - a toy
-            while not gate.exists():  # noqa: ASYNC110, ASYNC240 - another process opens the gate
+            Path(f"{gate}.waiting").touch()
+            while not gate.exists():
                 await asyncio.sleep(0.01)
             yield StringValue(value="done")
 

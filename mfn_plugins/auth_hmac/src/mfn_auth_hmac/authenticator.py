@@ -10,6 +10,7 @@ from pathlib import Path
 
 from attrs import frozen
 
+from mfn_auth_hmac.keysfile import KeysFile
 from mfn_auth_hmac.replay import ReplayMemory, ReplayMemoryFull
 from mfn_core import Call, Code, ComponentContext, Metadata, MfnError, Principal, setting, unauthenticated
 from mfn_core.config import between
@@ -27,7 +28,6 @@ from mfn_signing import (
     KeysFileError,
     MalformedError,
     content_hash,
-    load_keys,
     parse_nonce,
     parse_timestamp,
     verify_signature,
@@ -64,9 +64,14 @@ class HmacAuthenticator:
         *,
         replay_capacity: int = 1_000_000,
         clock: Callable[[], float] = time.time,
+        keys_file: KeysFile | None = None,
     ) -> None:
-        """Accept calls signed with one of `keys`; `clock` gives Unix seconds."""
-        self._keys = {key.id: key for key in keys}
+        """Accept calls signed with one of `keys`; `clock` gives Unix seconds.
+
+        With `keys_file`, from `start` to `stop` the keys are replaced whenever that file changes.
+        """
+        self.replace_keys(keys)
+        self._keys_file = keys_file
         self._memory = ReplayMemory(replay_capacity)
         self._clock = clock
         self._started = clock()
@@ -77,6 +82,20 @@ class HmacAuthenticator:
     def remembered(self) -> int:
         """Entries in the replay memory."""
         return len(self._memory)
+
+    def replace_keys(self, keys: Iterable[Key]) -> None:
+        """Accept these keys and no other from now on."""
+        self._keys = {key.id: key for key in keys}
+
+    async def start(self) -> None:
+        """Watch the keys file."""
+        if self._keys_file is not None:
+            await self._keys_file.watch(self.replace_keys)
+
+    async def stop(self) -> None:
+        """Watch it no longer."""
+        if self._keys_file is not None:
+            await self._keys_file.close()
 
     async def authenticate(self, call: Call) -> Principal | None:
         """Prove who calls; None when the call has none of the scheme's headers."""
@@ -147,13 +166,14 @@ def make_authenticator(settings: HmacSettings, context: ComponentContext) -> Hma
     Raises:
         ValueError: the keys file cannot be used; names every problem in it.
     """
+    keys_file = KeysFile(settings.keys_file, context.log)
     try:
-        keys = load_keys(settings.keys_file)
+        keys = keys_file.load()
     except KeysFileError as wrong:
         raise ValueError(str(wrong)) from wrong
     if not keys:
         raise ValueError(f"{settings.keys_file} holds no key, so that no call could be made; run `mfn keys new`")
-    return HmacAuthenticator(keys, replay_capacity=settings.replay_capacity)
+    return HmacAuthenticator(keys, replay_capacity=settings.replay_capacity, keys_file=keys_file)
 
 
 def _headers(metadata: Metadata) -> dict[str, str] | None:

@@ -1,0 +1,82 @@
+"""Token buckets, one number each.
+
+A bucket of `burst` tokens that refills at `rate` a second is kept as the instant at which it will be full again: the
+theoretical arrival time of the generic cell rate algorithm (ITU-T I.371, annex A). A bucket that is full is the same
+as one that was never used, so it need not be kept at all.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+from attrs import frozen
+
+__all__ = ["ENTRY_BYTES", "Buckets", "Refusal"]
+
+ENTRY_BYTES = 320
+"""Memory of one bucket: key, number and their place in the mapping; a test holds it above what is measured."""
+
+
+@frozen(kw_only=True)
+class Refusal:
+    """A bucket that holds too few tokens."""
+
+    retry_after: float
+    """Seconds until it will hold enough, if nobody else takes them."""
+
+
+class Buckets:
+    """Buckets by key, within a bound of memory. For one thread.
+
+    When there are more buckets than fit, those used least recently are forgotten first, of which most are full and
+    so lose nothing by it; whoever owns one that is not full gains at most one burst.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        """Keep as many buckets as fit into `max_bytes`, at least one."""
+        self._capacity = max(1, max_bytes // ENTRY_BYTES)
+        # When each will be full, on the clock of the caller; least recently used first.
+        self._full_at: OrderedDict[str, float] = OrderedDict()
+
+    @property
+    def capacity(self) -> int:
+        """How many buckets fit."""
+        return self._capacity
+
+    def __len__(self) -> int:
+        """Buckets that are kept."""
+        return len(self._full_at)
+
+    def take(self, key: str, *, tokens: float, rate: float, burst: float, now: float) -> Refusal | None:
+        """Take `tokens` from the bucket of `key`, or say when they will be there.
+
+        More tokens than the bucket holds are lent to whoever finds it full, and paid back at `rate` before the next.
+
+        Args:
+            key: whose bucket.
+            tokens: how many, at least 0.
+            rate: tokens a second.
+            burst: tokens of a full bucket.
+            now: seconds on a clock that does not go back.
+        """
+        full_at = max(self._full_at.get(key, now), now)
+        missing = (full_at - now) * rate
+        needed = min(tokens, burst)
+        if missing + needed > burst + 1e-9:
+            return Refusal(retry_after=(missing + needed - burst) / rate)
+        self._full_at[key] = full_at + tokens / rate
+        self._full_at.move_to_end(key)
+        if len(self._full_at) > self._capacity:
+            self._make_room(now)
+        return None
+
+    def put_back(self, key: str, *, tokens: float, rate: float) -> None:
+        """Give back tokens of a call that another limit then refused."""
+        if key in self._full_at:
+            self._full_at[key] -= tokens / rate
+
+    def _make_room(self, now: float) -> None:
+        """Forget what is full, from the least recently used on; if that one is not, forget it all the same."""
+        self._full_at.popitem(last=False)
+        while self._full_at and next(iter(self._full_at.values())) <= now:
+            self._full_at.popitem(last=False)

@@ -1,0 +1,229 @@
+"""Token buckets, slots and compute."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+from typing import Any
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mfn_core import Call, ComponentContext, ConfigError, MfnError, Peer
+from mfn_core.config import ServerSettings
+from mfn_core.execution import ComputePool
+from mfn_core.testing.limits import LimiterSuite
+from mfn_core.testing.plugin import PluginSuite
+from mfn_ratelimit import Buckets, PolicySettings, TokenBucketLimiter, TokenBucketSettings
+from mfn_ratelimit.bucket import ENTRY_BYTES
+from mfn_ratelimit.limiter import make_limiter
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def limiter(clock: Clock | None = None, **settings: Any) -> TokenBucketLimiter:
+    return TokenBucketLimiter(TokenBucketSettings(**settings), clock=clock or Clock())
+
+
+class TestTokenBucketLimiter(LimiterSuite):
+    @pytest.fixture
+    def one_slot(self) -> TokenBucketLimiter:
+        return limiter(concurrent=1)
+
+    @pytest.fixture
+    def one_token(self) -> TokenBucketLimiter:
+        return limiter(rate=0.01, burst=1)
+
+    @pytest.fixture
+    def cell_steps(self) -> TokenBucketLimiter:
+        return limiter(cell_steps_per_second=1.0, cell_steps_burst=1000.0)
+
+
+class TestPlugin(PluginSuite):
+    plugin = "ratelimit"
+
+
+SUITE = LimiterSuite()
+
+
+async def admitted(target: TokenBucketLimiter, call: Call) -> bool:
+    try:
+        (await target.admit(call)).release()
+    except MfnError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("calls_a_second", [2_000, 5_000, 50_000])
+async def test_no_more_than_the_burst_and_the_rate_is_admitted_and_hardly_less(calls_a_second: int) -> None:
+    clock = Clock()
+    target = limiter(clock, rate=1000.0, burst=1000)
+    seconds, count = 2.0, 0
+    for _ in range(int(calls_a_second * seconds)):
+        count += await admitted(target, SUITE.call())
+        clock.now += 1 / calls_a_second
+    most = 1000 + seconds * 1000
+    assert count <= most
+    assert count >= 0.98 * min(most, calls_a_second * seconds)
+
+
+async def test_the_retry_hint_is_exactly_when_a_token_is_there() -> None:
+    clock = Clock()
+    target = limiter(clock, rate=4.0, burst=2)
+    assert await admitted(target, SUITE.call())
+    assert await admitted(target, SUITE.call())
+    refusal = await SUITE.refused(target, SUITE.call())
+    assert refusal.retry_after == pytest.approx(0.25)
+    clock.now += 0.249
+    assert not await admitted(target, SUITE.call())
+    clock.now += 0.0011
+    assert await admitted(target, SUITE.call())
+
+
+async def test_a_principal_may_have_a_policy_of_its_own() -> None:
+    target = limiter(
+        rate=0.01,
+        burst=1,
+        policies={"large": PolicySettings(rate=0.01, burst=3)},
+        principals={"bob": "large"},
+    )
+    assert [await admitted(target, SUITE.call("alice")) for _ in range(4)] == [True, False, False, False]
+    assert [await admitted(target, SUITE.call("bob")) for _ in range(4)] == [True, True, True, False]
+
+
+async def test_an_operation_may_have_a_policy_beside_the_principal_s() -> None:
+    target = limiter(
+        rate=0.01,
+        burst=3,
+        policies={"slow": PolicySettings(rate=0.01, burst=1)},
+        operations={"/suite.Service/Train": "slow"},
+    )
+    assert await admitted(target, SUITE.call(method="Train"))
+    refusal = await SUITE.refused(target, SUITE.call(method="Train"))
+    assert refusal.details["policy"] == "slow"
+    # What the operation's policy refused has cost the principal's own policy nothing.
+    assert [await admitted(target, SUITE.call()) for _ in range(3)] == [True, True, False]
+
+
+async def test_compute_beyond_a_full_bucket_is_lent_and_paid_back() -> None:
+    clock = Clock()
+    target = limiter(clock, cell_steps_per_second=100.0, cell_steps_burst=1000.0)
+    call = SUITE.call()
+    await target.charge(call, 5000.0)
+    with pytest.raises(MfnError) as refused:
+        await target.charge(call, 1.0)
+    assert refused.value.retry_after == pytest.approx(40.01)
+    clock.now += 40.02
+    await target.charge(call, 1.0)
+
+
+async def test_callers_without_a_name_are_told_apart_by_their_address() -> None:
+    target = limiter(rate=0.01, burst=1)
+
+    def call(address: str) -> Call:
+        made = SUITE.call()
+        made.principal = None
+        made.peer = Peer(address=address)
+        return made
+
+    assert await admitted(target, call("192.0.2.1:1000"))
+    assert not await admitted(target, call("192.0.2.1:2000"))
+    assert await admitted(target, call("192.0.2.2:1000"))
+
+
+async def test_slots_leave_nothing_behind() -> None:
+    target = limiter(concurrent=2)
+    leases = [await target.admit(SUITE.call(f"p{number}")) for number in range(100)]
+    assert target.in_flight == 100
+    for lease in leases:
+        lease.release()
+    assert target.in_flight == 0
+
+
+MILLION = """
+import sys
+from mfn_ratelimit import Buckets
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+buckets = Buckets(int(sys.argv[1]))
+before = resident()
+for number in range(1_000_000):
+    buckets.take(f"principal-{number:08d}@example", tokens=1.0, rate=0.001, burst=10, now=number / 1e6)
+print(len(buckets), buckets.capacity, resident() - before)
+"""
+
+
+def test_a_million_principals_stay_within_the_configured_memory() -> None:
+    allowed = 64 * 1024 * 1024
+    done = subprocess.run(
+        [sys.executable, "-c", MILLION, str(allowed)], capture_output=True, text=True, check=True, timeout=100
+    )
+    held, capacity, grown = map(int, done.stdout.split())
+    assert held == capacity == allowed // ENTRY_BYTES
+    assert grown <= allowed
+
+
+def test_full_buckets_are_forgotten_and_lose_nothing() -> None:
+    buckets = Buckets(10 * ENTRY_BYTES)
+    for number in range(10):
+        buckets.take(f"k{number}", tokens=1.0, rate=1.0, burst=1.0, now=0.0)
+    assert buckets.take("new", tokens=1.0, rate=1.0, burst=1.0, now=5.0) is None
+    assert len(buckets) == 1
+
+
+@given(
+    st.floats(0.1, 1000.0),
+    st.integers(1, 50),
+    st.lists(st.tuples(st.floats(0.0, 2.0), st.floats(0.0, 60.0)), min_size=1, max_size=60),
+)
+def test_a_bucket_behaves_as_the_textbook_s(rate: float, burst: int, moves: list[tuple[float, float]]) -> None:
+    buckets = Buckets(ENTRY_BYTES)
+    level, now = float(burst), 0.0
+    for wait, tokens in moves:
+        now += wait
+        level = min(float(burst), level + wait * rate)
+        refusal = buckets.take("k", tokens=tokens, rate=rate, burst=burst, now=now)
+        enough = level - min(tokens, burst)
+        if abs(enough) < 1e-6:
+            return  # a tie: rounding decides
+        assert (refusal is None) == (enough > 0)
+        if refusal is None:
+            level -= tokens
+        else:
+            assert refusal.retry_after == pytest.approx(-enough / rate, rel=1e-6, abs=1e-6)
+
+
+def test_a_policy_that_does_not_exist_is_named_with_what_is_meant() -> None:
+    settings = TokenBucketSettings(
+        policies={"slow": PolicySettings()}, principals={"bob": "slwo"}, operations={"/a.B/C": "fast"}
+    )
+    context = ComponentContext(
+        name="token_bucket",
+        server=ServerSettings(),
+        worker=0,
+        compute=ComputePool({}),
+        log=logging.getLogger("test"),
+    )
+    with pytest.raises(ConfigError) as refused:
+        make_limiter(settings, context)
+    found = {problem.path: f"{problem.message} {problem.remedy}" for problem in refused.value.problems}
+    assert "did you mean 'slow'" in found["limits.token_bucket.principals"]
+    assert "'fast'" in found["limits.token_bucket.operations"]
+    assert evolve(settings, principals={}, operations={}) is not None
+
+
+@pytest.mark.parametrize("wrong", [{"rate": 0.0}, {"rate": float("nan")}, {"burst": 0}, {"concurrent": -1}])
+def test_a_policy_out_of_its_bounds_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        PolicySettings(**wrong)
