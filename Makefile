@@ -4,8 +4,8 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-PACKAGES := proto mfn_model mfn_signing mfn_core mfn_client mfn $(patsubst %/pyproject.toml,%,$(wildcard mfn_plugins/*/pyproject.toml))
-MODULES := mfn_proto mfn_model mfn_signing mfn_core mfn_client mfn $(foreach p,$(wildcard mfn_plugins/*),$(notdir $(wildcard $(p)/src/mfn_*)))
+PACKAGES := proto mfn_model mfn_signing mfn_core mfn_grpc mfn_client mfn $(patsubst %/pyproject.toml,%,$(wildcard mfn_plugins/*/pyproject.toml))
+MODULES := mfn_proto mfn_model mfn_signing mfn_core mfn_grpc mfn_client mfn $(foreach p,$(wildcard mfn_plugins/*),$(notdir $(wildcard $(p)/src/mfn_*)))
 STAMP := $(VENV)/.installed
 WORKERS ?= auto
 TESTS ?=

@@ -6,7 +6,7 @@ import asyncio
 import logging
 import time
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from attrs import frozen
 
@@ -14,9 +14,12 @@ from mfn_core.call import Call
 from mfn_core.errors import Code, MfnError
 from mfn_core.middleware import Next
 
-__all__ = ["AuditMiddleware", "AuditRecord", "AuditSink", "record_of"]
+__all__ = ["AuditMiddleware", "AuditRecord", "AuditSink", "SupportsOffer", "record_of"]
 
 _log = logging.getLogger(__name__)
+
+TELL_SECONDS = 1.0
+"""Seconds between two reports of a sink that takes no records: a full disk must not fill the log as well."""
 
 
 @frozen(kw_only=True)
@@ -63,11 +66,24 @@ class AuditSink(Protocol):
         """Take one record; called once for each call, on the event loop, by several calls at once.
 
         Returns when the record is as durable as the sink's configuration promises: the caller's reply waits for
-        it. A full queue makes it wait; no record is ever dropped. Records are chained in the order of the calls to
-        `write`. It may be awaited under `asyncio.shield`.
+        it. A full queue makes it wait; no record is ever dropped, and a cancellation takes none back. Records are
+        chained in the order of the calls to `write`.
 
         Raises:
-            OSError: the record cannot be kept; the call then fails with UNAVAILABLE.
+            OSError: the record cannot be kept, after `stop` too; the call then fails with UNAVAILABLE.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsOffer(Protocol):
+    """A sink that can often take a record without anybody waiting."""
+
+    def offer(self, record: AuditRecord) -> bool:
+        """Take the record now, where nothing needs waiting for; False when `write` must be awaited instead.
+
+        Raises:
+            OSError: as `write` does.
         """
         ...
 
@@ -101,7 +117,8 @@ class AuditMiddleware:
     """Outermost: one record for every call that reaches the application, rejected ones included."""
 
     def __init__(self, sinks: Sequence[AuditSink]) -> None:
-        self._sinks = tuple(sinks)
+        self._sinks = tuple((sink, sink.offer if isinstance(sink, SupportsOffer) else None) for sink in sinks)
+        self._told = 0.0
 
     async def __call__(self, call: Call, call_next: Next) -> None:
         """Write the record when the call is over; the reply leaves only after that."""
@@ -111,7 +128,13 @@ class AuditMiddleware:
         except MfnError as raised:
             error = raised
         record = record_of(call, error)
-        for sink in self._sinks:
+        for sink, offer in self._sinks:
+            try:
+                # The common case costs no task: a queue with room, and no promise to wait for the disk.
+                if offer is not None and offer(record):
+                    continue
+            except OSError as failed:
+                self._raise_failed(failed, call)
             await self._keep(sink, record, call)
         if error is not None:
             raise error
@@ -133,5 +156,8 @@ class AuditMiddleware:
     def _raise_failed(self, failed: BaseException | None, call: Call) -> None:
         if failed is None:
             return
-        _log.error("audit record of call %s could not be written: %s", call.id, failed)
+        now = time.monotonic()
+        if now - self._told > TELL_SECONDS:
+            self._told = now
+            _log.error("audit record of call %s, and maybe of more, could not be written: %s", call.id, failed)
         raise MfnError(Code.UNAVAILABLE, "the server cannot record calls now", reason=f"audit: {failed}") from failed

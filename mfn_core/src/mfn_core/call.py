@@ -312,7 +312,8 @@ class Call:
 
     def _absorb(self) -> MfnError:
         """Turn the cancellation of the task into the call's own error, so that the chain may still await."""
-        self.cancel.set(Code.CANCELLED)
+        if not self.cancel.is_set():  # a transport's own timer may strike first, at the same deadline
+            self.cancel.set(Code.CANCELLED)
         task = self._task
         if task is not None:
             while task.cancelling():

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from mfn_core.config import ServerSettings
     from mfn_core.execution import ComputePool
     from mfn_core.host import WorkerHost
+    from mfn_core.operation import Catalogue
 
 __all__ = ["ComponentContext", "ComponentKind", "ComponentSpec", "NoSettings"]
 
@@ -54,6 +55,8 @@ class ComponentContext:
     """Index of this worker process, from 0."""
     compute: ComputePool
     """Runs compute on the configured engine and executor; usable once the server has started."""
+    catalogue: Catalogue
+    """Every service of the server; complete once the server starts."""
     log: logging.Logger
 
 

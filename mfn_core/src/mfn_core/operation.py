@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from mfn_core.call import Call
     from mfn_core.errors import FieldViolation
 
-__all__ = ["Handler", "Operation", "Service", "ServiceProvider", "Shape"]
+__all__ = ["Catalogue", "Handler", "Operation", "Service", "ServiceProvider", "Shape"]
 
 
 class Shape(enum.Enum):
@@ -86,11 +86,20 @@ class Service:
     operations: Sequence[Operation]
 
 
+class Catalogue:
+    """Every service of a server, for those that describe it, such as health and reflection."""
+
+    def __init__(self) -> None:
+        self.services: tuple[Service, ...] = ()
+        """Filled in at assembly, after every factory has run and before anything starts."""
+
+
 class ServiceProvider(Protocol):
     """What a service component's factory makes.
 
-    It may have `async start()` and `async stop()` too: `start` is called after the backends, before any transport;
-    `stop` after the transports have drained.
+    It may have `async start()`, `async drain()` and `async stop()` too: `start` is called after the backends and
+    before any transport; `drain` first of all when the server stops, while it still accepts calls, and returns at
+    once; `stop` when the last call is over.
     """
 
     @property

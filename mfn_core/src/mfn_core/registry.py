@@ -228,6 +228,8 @@ class PluginRegistry:
             return
         registered = self._components[kind]
         if (first := registered.get(spec.name)) is not None:
+            if first.spec is spec:
+                return  # one component that several plugins share, such as the health service of two transports
             yield Problem(
                 path="",
                 message=f"{kind.section}.{spec.name} is declared by {_in_full(first.plugin, first.distribution)} "

@@ -19,7 +19,7 @@ from mfn_core.dispatcher import Dispatcher
 from mfn_core.execution import ComputePool
 from mfn_core.limits import Limiter, LimitMiddleware
 from mfn_core.middleware import Middleware
-from mfn_core.operation import Service
+from mfn_core.operation import Catalogue, Service
 from mfn_core.transport import SupportsPreflight, Transport
 
 __all__ = ["Server", "assemble"]
@@ -62,6 +62,7 @@ class Server:
         self._made: dict[ComponentKind, dict[str, Any]] = {kind: {} for kind in ComponentKind}
         self._started: list[tuple[str, Any]] = []
         self._problems: list[Problem] = []
+        self._catalogue = Catalogue()
         self._make(ComponentKind.EXECUTOR, cast("ComputePool", None))
         executor = next(iter(self._made[ComponentKind.EXECUTOR].values()), None)
         self.compute = ComputePool(
@@ -127,7 +128,8 @@ class Server:
         started, self._started = self._started, []
         if not started:
             return
-        for path, component in reversed(started):
+        # In the order of the start: services say that they are going before transports stop accepting.
+        for path, component in started:
             await self._lifecycle(path, component, "drain")
         await self.dispatcher.drain(self.plan.server.drain_seconds if grace is None else grace)
         for path, component in reversed(started):
@@ -146,6 +148,7 @@ class Server:
                 server=self.plan.server,
                 worker=self._worker,
                 compute=compute,
+                catalogue=self._catalogue,
                 log=logging.getLogger(f"mfn.{kind.section}.{component.name}"),
             )
             try:
@@ -187,6 +190,7 @@ class Server:
         services: list[Service] = []
         for provider in self._made[ComponentKind.SERVICE].values():
             services.extend(provider.services)
+        self._catalogue.services = tuple(services)
         try:
             return Dispatcher(
                 services,

@@ -7,38 +7,25 @@ import itertools
 import math
 import pickle
 import statistics
-import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pytest
 
-from mfn_core.compute import (
-    Backend,
-    NeverCancelled,
-    Session,
-    SupportsCheckpoint,
-    SupportsRestore,
-    SupportsSpeed,
-    SupportsSteering,
-)
+from mfn_core.compute import Backend, SupportsSpeed
+from mfn_core.testing._backend_cases import NEVER, BackendCases, CancelledAfter, assert_same_state
 from mfn_model import (
     FieldModel,
     FieldSpec,
-    FieldState,
     SpecError,
     Species,
-    mycelium_spec,
-    reference_mycelium,
     register_model,
 )
 
 __all__ = ["BackendSuite", "CancelledAfter", "assert_same_state"]
 
-_NEVER = NeverCancelled()
 _ENDLESS = 1_000_000_000
 
 _FOREIGN = FieldModel(
@@ -52,97 +39,12 @@ _FOREIGN = FieldModel(
 )
 
 
-class CancelledAfter:
-    """A token that is set from the look after the first `looks` ones on, and remembers when it was looked at."""
-
-    def __init__(self, looks: int) -> None:
-        self.looks = looks
-        self.times: list[float] = []
-
-    def is_set(self) -> bool:
-        self.times.append(time.perf_counter())
-        return len(self.times) > self.looks
-
-
-def assert_same_state(actual: FieldState, expected: FieldState, tolerance: float = 0.0, about: object = "") -> None:
-    """Asserts that two states agree: |a − b| ≤ tolerance · max(1, |a|, |b|) in every cell of every species."""
-    assert actual.step == expected.step, about
-    assert actual.growth_events == expected.growth_events, about
-    assert set(actual.species) == set(expected.species), about
-    pairs: dict[str, tuple[npt.NDArray[Any], npt.NDArray[Any]]] = {"field": (actual.field, expected.field)}
-    pairs |= {name: (actual.species[name], expected.species[name]) for name in expected.species}
-    for name, (one, other) in pairs.items():
-        assert one.shape == other.shape, (name, about)
-        scale = np.maximum(1.0, np.maximum(np.abs(one), np.abs(other)))
-        worst = float(np.max(np.abs(one - other) / scale))
-        assert worst <= tolerance, f"{name} differs by {worst:.3g}, tolerance {tolerance:.3g}: {about}"
-    for name in set(actual.counters) & set(expected.counters):
-        assert actual.counters[name] == expected.counters[name], (name, about)
-
-
-class BackendSuite:
+class BackendSuite(BackendCases):
     """Subclass it under a name that begins with `Test`, and give a fixture `backend`.
 
     A backend of another model than mycelium also gives `specs` and `reference`. What a session can do beyond the
     contract (steering, checkpoints) is tested where it is there and skipped where it is not.
     """
-
-    tolerance: ClassVar[float] = 1e-12
-    """Largest difference from the reference in any cell, relative to max(1, |value|)."""
-    longest_slice: ClassVar[float] = 0.025
-    """Seconds between two looks at the cancel token, as a median at 64 × 64 cells."""
-    specs: ClassVar[Mapping[str, FieldSpec]] = {
-        "defaults": mycelium_spec(grid_size=32),
-        "without activator and inhibitor": mycelium_spec(seed=1, grid_size=24, turing_enabled=False),
-        "a spike at every step": mycelium_spec(seed=2, grid_size=17, spike_probability=1.0, alpha=0.05),
-        "no spikes": mycelium_spec(seed=3, grid_size=8, spike_probability=0.0, alpha=0.24),
-        "diffusion at the stability limit": mycelium_spec(seed=4, grid_size=20, alpha=0.25),
-        "noise that reaches both clamps": mycelium_spec(seed=5, grid_size=19, jitter=True),
-        "kicks at every step": mycelium_spec(seed=6, grid_size=16, turing_threshold=0.0),
-        "kicks that cease": mycelium_spec(seed=7, grid_size=16, turing_threshold=0.06),
-        "one cell": mycelium_spec(seed=8, grid_size=1, spike_probability=0.5),
-        "two cells a side": mycelium_spec(seed=9, grid_size=2, spike_probability=0.5),
-        "a grid of odd size": mycelium_spec(seed=10, grid_size=201, spike_probability=0.9),
-    }
-    """Specifications by what they try; those that the backend does not support are left out."""
-
-    @pytest.fixture
-    def backend(self) -> Backend:
-        """The backend under test, made anew for each test."""
-        raise NotImplementedError("the subclass gives it")
-
-    def reference(self, spec: FieldSpec, steps: int) -> FieldState:
-        """The true state of one of `specs`."""
-        return reference_mycelium(spec, steps)
-
-    # What the tests share.
-
-    def supported(self, backend: Backend) -> dict[str, FieldSpec]:
-        found = {title: spec for title, spec in self.specs.items() if backend.supports(spec)}
-        assert found, "the backend supports none of the suite's specifications"
-        return found
-
-    def one(self, backend: Backend) -> FieldSpec:
-        return next(iter(self.supported(backend).values()))
-
-    def after(self, backend: Backend, spec: FieldSpec, steps: int) -> FieldState:
-        session = backend.open(spec)
-        try:
-            assert session.step(steps, _NEVER) == steps
-            return session.state()
-        finally:
-            session.close()
-
-    def steerable(self, session: Session) -> SupportsSteering:
-        if not isinstance(session, SupportsSteering):
-            pytest.skip("its sessions cannot be steered")
-        return session
-
-    def writable(self, backend: Backend, session: Session) -> tuple[SupportsRestore, SupportsCheckpoint]:
-        if not isinstance(session, SupportsCheckpoint):
-            pytest.skip("its sessions cannot be written down")
-        assert isinstance(backend, SupportsRestore), "its sessions write checkpoints that it cannot restore"
-        return backend, session
 
     # Trajectories.
 
@@ -185,7 +87,7 @@ class BackendSuite:
         for title, spec in self.supported(backend).items():
             session = backend.open(spec)
             for n in (1, 0, 2, 1, 30, 5, 1):
-                assert session.step(n, _NEVER) == n, title
+                assert session.step(n, NEVER) == n, title
             assert_same_state(session.state(), self.after(backend, spec, 40), about=title)
             session.close()
 
@@ -193,9 +95,9 @@ class BackendSuite:
         spec = self.one(backend)
         session = backend.open(spec)
         before = session.state()
-        assert session.step(0, _NEVER) == 0
+        assert session.step(0, NEVER) == 0
         assert_same_state(session.state(), before)
-        session.step(30, _NEVER)
+        session.step(30, NEVER)
         assert_same_state(session.state(), self.after(backend, spec, 30))
         session.close()
 
@@ -203,8 +105,8 @@ class BackendSuite:
         spec = self.one(backend)
         session = backend.open(spec)
         with pytest.raises(ValueError, match="-1"):
-            session.step(-1, _NEVER)
-        assert session.step(4, _NEVER) == 4
+            session.step(-1, NEVER)
+        assert session.step(4, NEVER) == 4
         assert_same_state(session.state(), self.after(backend, spec, 4))
         session.close()
 
@@ -224,7 +126,7 @@ class BackendSuite:
         assert 0 < done < _ENDLESS
         assert session.state().step == done
         assert_same_state(session.state(), self.after(backend, spec, done))
-        assert session.step(9, _NEVER) == 9
+        assert session.step(9, NEVER) == 9
         assert_same_state(session.state(), self.after(backend, spec, done + 9))
         session.close()
 
@@ -232,7 +134,7 @@ class BackendSuite:
         spec = self.one(backend)
         spec = FieldSpec(model=spec.model, grid_size=64, seed=spec.seed, parameters=spec.parameters)
         session = backend.open(spec)
-        session.step(1, _NEVER)  # a backend that compiles does so now
+        session.step(1, NEVER)  # a backend that compiles does so now
         token = CancelledAfter(25)
         session.step(_ENDLESS, token)
         session.close()
@@ -244,10 +146,10 @@ class BackendSuite:
     def test_a_snapshot_does_not_change_with_later_steps(self, backend: Backend) -> None:
         for title, spec in self.supported(backend).items():
             session = backend.open(spec)
-            session.step(3, _NEVER)
+            session.step(3, NEVER)
             snapshot = session.state()
             kept = copy.deepcopy(snapshot)
-            session.step(3, _NEVER)
+            session.step(3, NEVER)
             assert_same_state(snapshot, kept, about=title)
             assert not np.shares_memory(snapshot.field, session.state().field), title
             session.close()
@@ -299,20 +201,20 @@ class BackendSuite:
 
     def test_closing_twice_is_safe_and_a_closed_session_refuses(self, backend: Backend) -> None:
         session = backend.open(self.one(backend))
-        session.step(1, _NEVER)
+        session.step(1, NEVER)
         session.close()
         session.close()
         with pytest.raises(RuntimeError, match="closed"):
-            session.step(1, _NEVER)
+            session.step(1, NEVER)
         with pytest.raises(RuntimeError, match="closed"):
             session.state()
 
     def test_sessions_do_not_affect_each_other(self, backend: Backend) -> None:
         spec = self.one(backend)
         first, second = backend.open(spec), backend.open(spec)
-        first.step(5, _NEVER)
+        first.step(5, NEVER)
         first.close()
-        second.step(8, _NEVER)
+        second.step(8, NEVER)
         assert_same_state(second.state(), self.after(backend, spec, 8))
         second.close()
 
@@ -330,7 +232,7 @@ class BackendSuite:
         session = backend.open(spec)
         for _ in range(4):
             with ThreadPoolExecutor(1) as pool:
-                assert pool.submit(session.step, 5, _NEVER).result() == 5
+                assert pool.submit(session.step, 5, NEVER).result() == 5
         assert_same_state(session.state(), self.after(backend, spec, 20))
         session.close()
 
@@ -347,10 +249,10 @@ class BackendSuite:
             session = backend.open(spec)
             steered = self.steerable(session)
             for name, value in spec.parameters.items():
-                session.step(2, _NEVER)
+                session.step(2, NEVER)
                 steered.set_parameter(name, value)
             steps = 2 * len(spec.parameters)
-            session.step(5, _NEVER)
+            session.step(5, NEVER)
             assert_same_state(session.state(), self.after(backend, spec, steps + 5), about=title)
             session.close()
 
@@ -361,7 +263,7 @@ class BackendSuite:
             changed = (spec.number(name) + low) / 2 or 0.01
             session = backend.open(spec)
             self.steerable(session).set_parameter(name, changed)
-            session.step(6, _NEVER)
+            session.step(6, NEVER)
             expected = self.reference(spec.with_parameters(**{name: changed}), 6)
             assert_same_state(session.state(), expected, self.tolerance, title)
             session.close()
@@ -370,14 +272,14 @@ class BackendSuite:
         spec = self.one(backend)
         session = backend.open(spec)
         steered = self.steerable(session)
-        session.step(2, _NEVER)
+        session.step(2, NEVER)
         for parameter in spec.declaration.parameters:
             for value in (math.nan, math.inf, -1e9, 1e9):
                 with pytest.raises(SpecError, match=parameter.name):
                     steered.set_parameter(parameter.name, value)
         with pytest.raises(SpecError, match="no_such_parameter"):
             steered.set_parameter("no_such_parameter", 1.0)
-        session.step(3, _NEVER)
+        session.step(3, NEVER)
         assert_same_state(session.state(), self.after(backend, spec, 5))
         session.close()
 
@@ -385,7 +287,7 @@ class BackendSuite:
         spec = self.one(backend)
         session = backend.open(spec)
         steered = self.steerable(session)
-        session.step(3, _NEVER)
+        session.step(3, NEVER)
         before, cell = session.state(), (spec.grid_size - 1, 0)
         steered.inject(*cell, 0.015)
         after = session.state()
@@ -405,7 +307,7 @@ class BackendSuite:
         steered.inject(0, spec.grid_size - 1, -1e6)
         field = session.state().field
         assert (field[0, 0], field[0, -1]) == (highest, lowest)
-        session.step(20, _NEVER)
+        session.step(20, NEVER)
         field = session.state().field
         assert lowest <= field.min() <= field.max() <= highest
         session.close()
@@ -414,9 +316,9 @@ class BackendSuite:
         spec = self.one(backend)
         session = backend.open(spec)
         steered = self.steerable(session)
-        session.step(3, _NEVER)
+        session.step(3, NEVER)
         steered.inject(0, 0, 0.0)
-        session.step(30, _NEVER)
+        session.step(30, NEVER)
         state, expected = session.state(), self.after(backend, spec, 33)
         assert np.array_equal(state.field, expected.field)
         assert state.growth_events == expected.growth_events + 1
@@ -430,7 +332,7 @@ class BackendSuite:
         for row, column, amplitude in ((-1, 0, 0.01), (n, 0, 0.01), (0, n, 0.01), (0, 0, math.nan), (0, 0, math.inf)):
             with pytest.raises(SpecError):
                 steered.inject(row, column, amplitude)
-        session.step(4, _NEVER)
+        session.step(4, NEVER)
         assert_same_state(session.state(), self.after(backend, spec, 4))
         session.close()
 
@@ -440,13 +342,13 @@ class BackendSuite:
         for title, spec in self.supported(backend).items():
             session = backend.open(spec)
             restoring, writing = self.writable(backend, session)
-            session.step(11, _NEVER)
+            session.step(11, NEVER)
             checkpoint = pickle.loads(pickle.dumps(writing.checkpoint()))  # noqa: S301 - our own bytes
-            session.step(11, _NEVER)
+            session.step(11, NEVER)
             session.close()
             restored = restoring.restore(checkpoint)
             assert_same_state(restored.state(), self.after(backend, spec, 11), about=title)
-            assert restored.step(24, _NEVER) == 24
+            assert restored.step(24, NEVER) == 24
             assert_same_state(restored.state(), self.after(backend, spec, 35), about=title)
             restored.close()
 
@@ -455,9 +357,9 @@ class BackendSuite:
         session = backend.open(spec)
         restoring, writing = self.writable(backend, session)
         for _ in range(5):
-            session.step(3, _NEVER)
+            session.step(3, NEVER)
             other = restoring.restore(writing.checkpoint())
-            other.step(2, _NEVER)
+            other.step(2, NEVER)
             other.close()
         assert_same_state(session.state(), self.after(backend, spec, 15))
         session.close()
@@ -469,10 +371,10 @@ class BackendSuite:
         steered = self.steerable(session)
         parameter = next(each for each in spec.declaration.parameters if each.kind == "float")
         steered.set_parameter(parameter.name, spec.number(parameter.name) / 2)
-        session.step(4, _NEVER)
+        session.step(4, NEVER)
         restored = restoring.restore(writing.checkpoint())
-        session.step(6, _NEVER)
-        restored.step(6, _NEVER)
+        session.step(6, NEVER)
+        restored.step(6, NEVER)
         assert_same_state(restored.state(), session.state())
         session.close()
         restored.close()

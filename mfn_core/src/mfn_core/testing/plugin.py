@@ -19,6 +19,7 @@ import pytest
 from mfn_core.components import ComponentContext, ComponentKind
 from mfn_core.config import HELP, ConfigError, ServerSettings, decode, json_schema
 from mfn_core.execution import ComputePool
+from mfn_core.operation import Catalogue
 from mfn_core.registry import InstalledPlugin, PluginRegistry, Registered
 
 __all__ = ["PluginSuite"]
@@ -145,6 +146,7 @@ class PluginSuite:
                     server=ServerSettings(),
                     worker=0,
                     compute=compute,
+                    catalogue=Catalogue(),
                     log=logging.getLogger(f"mfn.{section}"),
                 )
                 threads, sockets = set(threading.enumerate()), _sockets()

@@ -89,7 +89,7 @@ class Script:
 
     def encode(self) -> bytes:
         """As a request message."""
-        return StringValue(value=json.dumps(asdict(self))).SerializeToString()
+        return StringValue(value=json.dumps(asdict(self), ensure_ascii=False)).SerializeToString()
 
     @classmethod
     def decode(cls, message: StringValue) -> Script:
@@ -245,8 +245,8 @@ async def _first(requests: AsyncIterator[StringValue]) -> Script:
 
 
 async def _held(script: Script) -> None:
-    while script.until and not await asyncio.to_thread(os.path.exists, script.until):
-        await asyncio.sleep(0.01)  # a file that another process makes can only be polled
+    while script.until and not await asyncio.to_thread(os.path.exists, script.until):  # noqa: ASYNC110 - made by another process
+        await asyncio.sleep(0.01)
 
 
 def _fail_at(script: Script, streamed: int) -> None:

@@ -111,10 +111,10 @@ class Ended:
 
 
 async def run_call(
-    client: WireClient, path: str, messages: Sequence[bytes], *, metadata: Pairs = (), timeout: float | None
+    client: WireClient, path: str, messages: Sequence[bytes], *, metadata: Pairs = (), seconds: float
 ) -> Ended:
-    """Send every message, half-close, and receive everything."""
-    call = client.open(path, metadata=metadata, timeout=timeout)
+    """Send every message, half-close, and receive everything, with a deadline in so many seconds."""
+    call = client.open(path, metadata=metadata, timeout=seconds)
     for message in messages:
         if not await call.send(message):
             break

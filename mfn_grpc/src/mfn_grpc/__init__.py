@@ -1,0 +1,8 @@
+"""What every gRPC transport shares: health and reflection, as operations of the one call path."""
+
+from __future__ import annotations
+
+from mfn_grpc.health import HEALTH, HealthService
+from mfn_grpc.reflection import REFLECTION, ReflectionMode, ReflectionService, with_reflection
+
+__all__ = ["HEALTH", "REFLECTION", "HealthService", "ReflectionMode", "ReflectionService", "with_reflection"]
