@@ -129,9 +129,11 @@ class Cancellation:
         return self._code is not None
 
     def set(self, code: Code) -> None:
-        """Abort with this code; the first one stands."""
+        """Abort with this code; the first one stands, and a deadline that has passed came before."""
         if self._code is None:
-            self._code = code
+            # The caller hangs up at its deadline too, and its word may overtake the loop's timer.
+            late = self.deadline is not None and time.monotonic() >= self.deadline
+            self._code = Code.DEADLINE_EXCEEDED if late else code
 
     @property
     def code(self) -> Code | None:

@@ -15,6 +15,7 @@ from mfn_auth_hmac import HmacAuthenticator
 from mfn_core import Call, Code, ComponentContext, Metadata, MfnError, Peer, Request, Shape
 from mfn_core.config import ServerSettings
 from mfn_core.execution import ComputePool
+from mfn_core.operation import Catalogue
 from mfn_core.testing.auth import AuthenticatorSuite, Headers
 from mfn_signing import Key, WindowedNonceSource, decode_secret, encode_secret, new_random_nonce, sign_headers
 
@@ -257,6 +258,7 @@ def test_the_keys_file_is_reported_whole(tmp_path: Path) -> None:
         server=ServerSettings(),
         worker=0,
         compute=ComputePool({}),
+        catalogue=Catalogue(),
         log=logging.getLogger("test"),
     )
     bad = tmp_path / "keys.toml"

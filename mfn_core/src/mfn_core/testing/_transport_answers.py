@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mfn_core.operation import Shape
-from mfn_core.testing._transport_harness import SHAPES, TransportHarness, by_key, receive, text
+from mfn_core.testing._transport_harness import SHAPES, TransportHarness, by_key, encoded, receive_text
 from mfn_core.testing.suite_service import Script, path_of
 from mfn_core.testing.wire import Pairs, WireClient, run_call
 
@@ -51,19 +51,23 @@ class AnswerTests(TransportHarness):
         async with self.client(address) as client:
             call = await self.begin(client, Shape.BIDI, Script(tag=tag))
             for turn in range(5):
-                assert await call.send(text(f"turn {turn}"))
-                assert await receive(call) == f"{tag}:turn {turn}"
+                assert await call.send(encoded(f"turn {turn}"))
+                assert await receive_text(call) == f"{tag}:turn {turn}"
             await call.half_close()
-            assert await receive(call) == f"{tag}:end"
+            assert await receive_text(call) == f"{tag}:end"
             assert await call.receive() is None
             assert (await call.status()).code == "OK"
 
     async def test_a_server_may_end_a_bidirectional_call_first(self, address: str, tag: str) -> None:
         async with self.client(address) as client:
             call = await self.begin(client, Shape.BIDI, Script(tag=tag, replies=2), "a", "b")
-            assert [await receive(call), await receive(call), await call.receive()] == [f"{tag}:a", f"{tag}:b", None]
+            assert [await receive_text(call), await receive_text(call), await call.receive()] == [
+                f"{tag}:a",
+                f"{tag}:b",
+                None,
+            ]
             assert (await call.status()).code == "OK"
-            assert await call.send(text("too late")) is False
+            assert await call.send(encoded("too late")) is False
 
     async def test_a_streamed_request_is_answered_only_once_the_client_has_half_closed(
         self, address: str, tag: str
@@ -73,7 +77,7 @@ class AnswerTests(TransportHarness):
             await self.until(client, tag, lambda tally: tally["received"] == 2, "both messages are read")
             assert (await self.probe(client, tag))["running"] == 1
             await call.half_close()
-            assert await receive(call) == f"{tag}:a,b"
+            assert await receive_text(call) == f"{tag}:a,b"
             assert await call.receive() is None
             assert (await call.status()).code == "OK"
 
@@ -133,8 +137,8 @@ class AnswerTests(TransportHarness):
         script = Script(tag=tag, initial=[("x-i", "1")], replies=2, until=str(tmp_path / "go"))
         async with self.client(address) as client:
             call = await self.begin(client, Shape.SERVER_STREAM, script)
-            assert await receive(call) == f"{tag}:0"
+            assert await receive_text(call) == f"{tag}:0"
             assert ("x-i", "1") in await call.initial_metadata()
             (tmp_path / "go").touch()
-            assert await receive(call) == f"{tag}:1"
+            assert await receive_text(call) == f"{tag}:1"
             assert await call.receive() is None

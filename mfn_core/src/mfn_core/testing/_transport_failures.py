@@ -13,8 +13,8 @@ from mfn_core.testing._transport_harness import (
     SERVER_STREAMS,
     SHAPES,
     TransportHarness,
-    replies,
-    text,
+    encoded,
+    receive_all,
 )
 from mfn_core.testing.process import ServerProcess
 from mfn_core.testing.suite_service import SERVICE, Script, path_of
@@ -57,7 +57,7 @@ class FailureTests(TransportHarness):
     ) -> None:
         async with self.client(address) as client:
             call = await self.begin(client, shape, Script(tag=tag, fail_after=2, code="OUT_OF_RANGE"), "a", "b")
-            replies = [reply async for reply in replies(call)]
+            replies = await receive_all(call)
             assert (await call.status()).code == "OUT_OF_RANGE"
         assert len(replies) == (2 if shape.server_streams else 0)
 
@@ -99,10 +99,10 @@ class FailureTests(TransportHarness):
         assert status.code == "INTERNAL"
         found = CALL_ID.search(status.message)
         assert found, status.message
-        for text in (status.message, repr(status.trailing), repr(status.violations)):
-            assert "hunter2" not in text
-            assert "RuntimeError" not in text
-            assert "Traceback" not in text
+        for told in (status.message, repr(status.trailing), repr(status.violations)):
+            assert "hunter2" not in told
+            assert "RuntimeError" not in told
+            assert "Traceback" not in told
         assert found[0] in server.stderr_text(), "the log does not have the call id"
 
     @pytest.mark.parametrize("shape", SHAPES)
@@ -137,7 +137,7 @@ class FailureTests(TransportHarness):
     )
     async def test_an_unknown_method_is_unimplemented(self, path: str, address: str) -> None:
         async with self.client(address) as client:
-            ended = await run_call(client, path, [text("a"), text("b")], seconds=self.patience)
+            ended = await run_call(client, path, [encoded("a"), encoded("b")], seconds=self.patience)
         assert (ended.status.code, ended.replies) == ("UNIMPLEMENTED", [])
 
     @pytest.mark.parametrize("shape", SHAPES)
@@ -162,7 +162,7 @@ class FailureTests(TransportHarness):
 def message_of(size: int) -> bytes:
     """A `StringValue` of so many bytes: its field's tag, the length in base 128, and text."""
     for head in range(2, 8):
-        message = text("x" * (size - head))
+        message = encoded("x" * (size - head))
         if len(message) == size:
             return message
     raise ValueError(f"no StringValue has {size} bytes")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 import pytest
@@ -23,9 +23,9 @@ __all__ = [
     "Tally",
     "TransportHarness",
     "by_key",
-    "receive",
-    "replies",
-    "text",
+    "encoded",
+    "receive_all",
+    "receive_text",
 ]
 
 SHAPES = [pytest.param(shape, id=shape.label) for shape in Shape]
@@ -88,7 +88,7 @@ class TransportHarness:
         """A whole call; `texts` are sent after the script where the client streams."""
         messages = [script.encode()]
         if shape.client_streams:
-            messages += [StringValue(value=text).SerializeToString() for text in texts]
+            messages += [encoded(text) for text in texts]
         return await run_call(client, path_of(shape), messages, metadata=metadata, seconds=self.patience)
 
     async def begin(
@@ -98,21 +98,19 @@ class TransportHarness:
         call = client.open(path_of(shape), metadata=(), timeout=seconds or 2 * self.patience)
         assert await call.send(script.encode())
         for text in texts if shape.client_streams else ():
-            assert await call.send(StringValue(value=text).SerializeToString())
+            assert await call.send(encoded(text))
         if not shape.client_streams:
             await call.half_close()
         return call
 
-    async def probe(self, client: WireClient, tag: str) -> dict[str, Any]:
+    async def probe(self, client: WireClient, tag: str) -> Tally:
         """The tally of a tag, with tasks and memory of the process."""
-        ended = await run_call(client, PROBE, [text(tag)], seconds=self.patience)
+        ended = await run_call(client, PROBE, [encoded(tag)], seconds=self.patience)
         assert ended.status.code == "OK", ended
-        found: dict[str, Any] = json.loads(ended.replies[0])
+        found: Tally = json.loads(ended.replies[0])
         return found
 
-    async def until(
-        self, client: WireClient, tag: str, condition: Callable[[dict[str, Any]], bool], what: str
-    ) -> dict[str, Any]:
+    async def until(self, client: WireClient, tag: str, condition: Callable[[Tally], bool], what: str) -> Tally:
         """Probe until the condition holds."""
         deadline = time.monotonic() + self.patience
         while not condition(found := await self.probe(client, tag)):
@@ -121,18 +119,23 @@ class TransportHarness:
         return found
 
 
-def text(text: str) -> bytes:
+def encoded(text: str) -> bytes:
+    """A message of the test service."""
     return StringValue(value=text).SerializeToString()
 
 
-async def receive(call: WireCall) -> str | None:
+async def receive_text(call: WireCall) -> str | None:
+    """The text of the next reply; None once there is none."""
     raw = await call.receive()
     return None if raw is None else StringValue.FromString(raw).value
 
 
-async def replies(call: WireCall) -> Any:
-    while (text := await receive(call)) is not None:
-        yield text
+async def receive_all(call: WireCall) -> list[str]:
+    """The texts of all further replies."""
+    texts = []
+    while (text := await receive_text(call)) is not None:
+        texts.append(text)
+    return texts
 
 
 def by_key(pairs: Any) -> dict[str, list[Any]]:

@@ -7,14 +7,13 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
-from watchfiles import awatch
-
 from mfn_signing import ACTIVE, Key, KeysFileError, load_keys
 
 __all__ = ["KeysFile"]
 
-LOOK_ANYWAY_MS = 5_000
-"""How often the file is looked at though nothing was notified: not every file system notifies."""
+LOOK_SECONDS = 0.5
+"""How often the file is looked at. Two system calls a second are cheaper than notifications of its directory, where
+the audit may be written, and they work on every file system."""
 
 _Signature = tuple[int, int, int]
 
@@ -55,20 +54,12 @@ class KeysFile:
             await watching
 
     async def _watch(self, take: Callable[[tuple[Key, ...]], None]) -> None:
-        # The directory and not the file: whoever replaces a file puts another one under its name.
-        changes = awatch(
-            self.path.parent,
-            stop_event=self._stop,
-            rust_timeout=LOOK_ANYWAY_MS,
-            yield_on_timeout=True,
-            recursive=False,
-            debounce=50,
-            step=10,
-            watch_filter=None,
-        )
-        async for _ in changes:
-            if self._look() != self._signature:
-                self._reload(take)
+        while not self._stop.is_set():
+            try:
+                await asyncio.wait_for(self._stop.wait(), LOOK_SECONDS)
+            except TimeoutError:
+                if self._look() != self._signature:
+                    self._reload(take)
 
     def _reload(self, take: Callable[[tuple[Key, ...]], None]) -> None:
         try:

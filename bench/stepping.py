@@ -1,0 +1,142 @@
+"""Stepping with the numpy engine against the plain evaluation with np.roll, on one core.
+
+    taskset -c 0 python bench/stepping.py [--rounds 9] [--grid N --steps S]
+
+Both sides do the whole work of a call: draw the initial fields, step, give the field. Runs are interleaved, so that
+what else the machine does meets both. A second table compares n calls of one step with one call of n.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import platform
+import statistics
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from mfn_core.compute import NeverCancelled
+from mfn_engine_numpy import NumpyBackend
+from mfn_model import FieldSpec, mycelium_spec
+
+Field = npt.NDArray[np.float64]
+
+WORKLOADS = ((64, 64), (128, 100), (1024, 100))
+NEVER = NeverCancelled()
+
+
+def naive(spec: FieldSpec, steps: int) -> Field:
+    """The model as one would first write it down, without counters."""
+    n, alpha, probability = spec.grid_size, spec.number("alpha"), spec.number("spike_probability")
+    threshold = spec.number("turing_threshold")
+    rng = np.random.default_rng(spec.seed)
+    field = rng.normal(-0.07, 0.005, (n, n))
+    a, h = rng.uniform(0.0, 0.1, (n, n)), rng.uniform(0.0, 0.1, (n, n))
+    for _ in range(steps):
+        if rng.random() < probability:
+            row, column = rng.integers(0, n), rng.integers(0, n)
+            field[row, column] += rng.normal(0.02, 0.005)
+        field = field + alpha * laplacian(field)
+        laplacian_a, laplacian_h = laplacian(a), laplacian(h)
+        a = a + (0.1 * laplacian_a + 0.01 * (a * (1 - a) - h))
+        h = h + (0.05 * laplacian_h + 0.02 * (a - h))
+        field[a > threshold] += 0.005
+        a, h = np.clip(a, 0, 1), np.clip(h, 0, 1)
+        field = np.clip(field, -0.095, 0.040)
+    return field
+
+
+def laplacian(values: Field) -> Field:
+    total = np.roll(values, 1, 0) + np.roll(values, -1, 0) + np.roll(values, 1, 1) + np.roll(values, -1, 1)
+    return total - 4.0 * values
+
+
+def engine(spec: FieldSpec, steps: int) -> Field:
+    session = NumpyBackend().open(spec)
+    session.step(steps, NEVER)
+    field = session.state().field
+    session.close()
+    return field
+
+
+def seconds(work: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    work()
+    return time.perf_counter() - start
+
+
+def spread(times: list[float]) -> str:
+    low, middle, high = (value * 1e3 for value in (min(times), statistics.median(times), max(times)))
+    return f"{middle:9.3f} [{low:9.3f} … {high:9.3f}]"
+
+
+def compare(grid_size: int, steps: int, rounds: int) -> None:
+    spec = mycelium_spec(seed=1, grid_size=grid_size)
+    assert np.array_equal(naive(spec, steps), engine(spec, steps)), "the two sides disagree"
+    peer, ours = [], []
+    for _ in range(rounds):
+        peer.append(seconds(lambda: naive(spec, steps)))
+        ours.append(seconds(lambda: engine(spec, steps)))
+    ratios = [one / other for one, other in zip(peer, ours, strict=True)]
+    ratio = statistics.median(peer) / statistics.median(ours)
+    rate = grid_size**2 * steps / statistics.median(ours) / 1e6
+    print(
+        f"{grid_size:5d}² × {steps:<4d} {spread(peer)}  {spread(ours)}  {rate:8.0f}"
+        f"   {ratio:5.2f} [{min(ratios):.2f} … {max(ratios):.2f}]"
+    )
+
+
+def split(grid_size: int, steps: int, rounds: int) -> None:
+    spec = mycelium_spec(seed=1, grid_size=grid_size)
+    whole, single = NumpyBackend().open(spec), NumpyBackend().open(spec)
+
+    def one_by_one() -> None:
+        for _ in range(steps):
+            single.step(1, NEVER)
+
+    at_once, apart = [], []
+    for _ in range(rounds):
+        at_once.append(seconds(lambda: whole.step(steps, NEVER)))
+        apart.append(seconds(one_by_one))
+    ratio = statistics.median(apart) / statistics.median(at_once)
+    print(f"{grid_size:5d}² × {steps:<4d} {spread(at_once)}  {spread(apart)}   {ratio:6.3f}")
+
+
+def machine() -> str:
+    model = platform.processor() or platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
+        model = names[0] if names else model
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
+    return (
+        f"{model}, {cores} core(s) allowed{load}; "
+        f"{platform.python_implementation()} {platform.python_version()}, NumPy {np.__version__}"
+    )
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=9, help="interleaved runs of each side (default 9)")
+    parser.add_argument("--grid", type=int, help="one grid instead of the standard workloads")
+    parser.add_argument("--steps", type=int, default=100, help="steps for --grid (default 100)")
+    options = parser.parse_args()
+    workloads = WORKLOADS if options.grid is None else ((options.grid, options.steps),)
+
+    print(machine())
+    print(f"milliseconds: median [least … largest] of {options.rounds} interleaved runs\n")
+    print("workload      naive                              engine                    10⁶ cell-steps/s   ratio")
+    for grid_size, steps in workloads:
+        compare(grid_size, steps, max(3, options.rounds // 3) if grid_size >= 512 else options.rounds)
+    print("\nworkload      one call                           one step a call                     ratio")
+    for grid_size, steps in workloads:
+        split(grid_size, min(steps, 20) if grid_size >= 512 else steps, options.rounds)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,177 @@
+"""What to simulate: model declarations, specifications checked against them, and the states that come out.
+
+A `FieldSpec` names a model of the catalogue, a grid, a seed and parameters. It is complete (defaults are
+filled in), valid (an invalid one cannot be made), immutable, hashable and picklable, so it may serve as a cache key
+or travel to another process.
+
+>>> spec = FieldSpec(model="mycelium", grid_size=32, seed=7, parameters={"alpha": 0.12})
+>>> spec["alpha"], spec["turing_enabled"]
+(0.12, True)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from dataclasses import field as dataclass_field
+from numbers import Integral
+from typing import Any
+
+import numpy as np
+
+from mfn_model._catalogue import MODELS, UnknownModelError, get_model, register_model
+from mfn_model._declaration import (
+    BoundViolation,
+    FieldModel,
+    Parameter,
+    ParameterValue,
+    SpecError,
+    Species,
+    abbreviated,
+)
+from mfn_model._state import Checkpoint, FieldState
+
+__all__ = [
+    "MAXIMUM_SEED",
+    "MODELS",
+    "BoundViolation",
+    "Checkpoint",
+    "FieldModel",
+    "FieldSpec",
+    "FieldState",
+    "Parameter",
+    "ParameterValue",
+    "ParameterValues",
+    "SpecError",
+    "Species",
+    "UnknownModelError",
+    "get_model",
+    "register_model",
+]
+
+MAXIMUM_SEED = 2**63 - 1
+"""The largest seed: what a signed 64-bit integer on any wire can carry."""
+
+
+class ParameterValues(Mapping[str, ParameterValue]):
+    """An immutable, hashable, picklable mapping of parameter names to values, in declared order."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, items: Mapping[str, ParameterValue] | tuple[tuple[str, ParameterValue], ...] = ()) -> None:
+        self._values = dict(items)
+
+    def __getitem__(self, name: str) -> ParameterValue:
+        return self._values[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._values)
+
+    def __len__(self) -> int:
+        return len(self._values)
+
+    def __hash__(self) -> int:
+        return hash(frozenset(self._values.items()))
+
+    def __repr__(self) -> str:
+        return f"ParameterValues({self._values!r})"
+
+    def __reduce__(self) -> tuple[type[ParameterValues], tuple[tuple[tuple[str, ParameterValue], ...]]]:
+        return type(self), (tuple(self._values.items()),)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FieldSpec:
+    """One trajectory, fully determined: the same specification gives the same states on every correct backend.
+
+    Raises `SpecError`, which lists every violation, when the model is unknown, a parameter is unknown, of the
+    wrong type, not finite or out of its bounds, or grid or seed are out of theirs. A server that serves strangers sets
+    narrower bounds on the grid; here it only has to exist.
+    """
+
+    model: str
+    """A name of the catalogue, for instance `"mycelium"`."""
+    grid_size: int
+    """N, cells along each side, at least 1."""
+    seed: int
+    """0 … 2**63 − 1; seeds one PCG64 generator from which every draw comes."""
+    parameters: Mapping[str, ParameterValue] = dataclass_field(default_factory=ParameterValues)
+    """Parameters by name; those left out take the model's default."""
+
+    def __post_init__(self) -> None:
+        violations, settled = _examined(self.model, self.grid_size, self.seed, self.parameters)
+        if violations:
+            raise SpecError(violations)
+        object.__setattr__(self, "grid_size", int(self.grid_size))
+        object.__setattr__(self, "seed", int(self.seed))
+        object.__setattr__(self, "parameters", settled)
+
+    @staticmethod
+    def violations(
+        *, model: object, grid_size: object, seed: object, parameters: Mapping[str, Any] | None = None
+    ) -> tuple[BoundViolation, ...]:
+        """Every reason why these arguments would be refused; empty when they make a specification."""
+        return tuple(_examined(model, grid_size, seed, {} if parameters is None else parameters)[0])
+
+    @property
+    def declaration(self) -> FieldModel:
+        """The declaration of the model."""
+        return get_model(self.model)
+
+    def __getitem__(self, name: str) -> ParameterValue:
+        """The value of one parameter; raises `KeyError` for a name that the model does not declare."""
+        return self.parameters[name]
+
+    def number(self, name: str) -> float:
+        """The value of a numeric parameter."""
+        return float(self.parameters[name])
+
+    def switch(self, name: str) -> bool:
+        """The value of a switch."""
+        return bool(self.parameters[name])
+
+    def with_parameters(self, **changes: ParameterValue) -> FieldSpec:
+        """The same specification with some parameters changed; checked as a new one."""
+        return FieldSpec(
+            model=self.model,
+            grid_size=self.grid_size,
+            seed=self.seed,
+            parameters={**self.parameters, **changes},
+        )
+
+
+def _examined(
+    model: object, grid_size: object, seed: object, parameters: object
+) -> tuple[list[BoundViolation], ParameterValues]:
+    violations: list[BoundViolation] = []
+    settled = ParameterValues()
+    _examine_integer(violations, "grid_size", grid_size, 1, None)
+    _examine_integer(violations, "seed", seed, 0, MAXIMUM_SEED)
+    try:
+        declaration = get_model(model)
+    except UnknownModelError as error:
+        violations.insert(
+            0, BoundViolation(field="model", value=model, bound="a model of the catalogue", message=str(error))
+        )
+        return violations, settled
+    if not isinstance(parameters, Mapping):
+        message = f"parameters must be a mapping of names to values, got {abbreviated(parameters)}"
+        violations.append(BoundViolation(field="parameters", value=parameters, bound="a mapping", message=message))
+        return violations, settled
+    values, refused = declaration.normalised(parameters)
+    violations.extend(refused)
+    return violations, ParameterValues(values)
+
+
+def _examine_integer(
+    violations: list[BoundViolation], name: str, value: object, minimum: int, maximum: int | None
+) -> None:
+    bound = f"{minimum} <= {name}" if maximum is None else f"{minimum} <= {name} <= {maximum}"
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
+        problem = "must be an integer"
+    elif int(value) < minimum or (maximum is not None and int(value) > maximum):
+        problem = "is out of range"
+    else:
+        return
+    message = f"{name} {problem}, got {abbreviated(value)}; the bound is {bound}"
+    violations.append(BoundViolation(field=name, value=value, bound=bound, message=message))

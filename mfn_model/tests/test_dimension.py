@@ -1,0 +1,230 @@
+"""Box counting: the legacy numbers, and the estimator that has none of their faults."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from mfn_model import box_counting_dimension_legacy, box_counting_legacy, estimate_dimension, legacy_box_sizes
+
+RECORDED = json.loads((Path(__file__).parent / "data" / "box_counting.json").read_text())["masks"]
+
+Mask = npt.NDArray[np.bool_]
+
+
+def plainly_counted(mask: Mask, sizes: list[int]) -> list[int]:
+    counts = []
+    for size in sizes:
+        boxes = len(mask) // size
+        whole = mask[: boxes * size, : boxes * size]
+        counts.append(int(whole.reshape(boxes, size, boxes, size).any(axis=(1, 3)).sum()) if boxes else 0)
+    return counts
+
+
+def self_similar(generator: list[list[int]], levels: int) -> Mask:
+    mask = np.ones((1, 1), dtype=bool)
+    for _ in range(levels):
+        mask = np.kron(np.array(generator, dtype=bool), mask)
+    return mask
+
+
+def random_mask(side: int, density: float, seed: int) -> Mask:
+    return np.random.default_rng(seed).random((side, side)) < density
+
+
+masks = st.builds(random_mask, st.integers(1, 90), st.sampled_from([0.001, 0.01, 0.1, 0.5, 1.0]), st.integers(0, 2**32))
+
+
+@pytest.mark.parametrize("row", RECORDED, ids=lambda row: f"side {row['side']}, above {row['above']}")
+def test_the_legacy_estimator_reproduces_recorded_dimensions(row: dict[str, Any]) -> None:
+    mask = np.random.default_rng(row["seed"]).random((row["side"], row["side"])) > row["above"]
+    assert box_counting_dimension_legacy(mask) == pytest.approx(row["dimension"], abs=1e-12)
+
+
+@given(mask=masks, min_box=st.integers(1, 5), num_scales=st.integers(1, 9))
+@settings(max_examples=200, deadline=None)
+def test_the_legacy_estimator_equals_a_polynomial_fit_of_plain_counts(
+    mask: Mask, min_box: int, num_scales: int
+) -> None:
+    sizes = [size for size in legacy_box_sizes(len(mask), min_box, None, num_scales) if size <= len(mask)]
+    counted = [(size, count) for size, count in zip(sizes, plainly_counted(mask, sizes), strict=True) if count]
+    estimate = box_counting_legacy(mask, min_box, None, num_scales)
+    if len(counted) < 2:
+        assert estimate.value is None
+        assert estimate.reason
+        assert box_counting_dimension_legacy(mask, min_box, None, num_scales) == 0.0
+        return
+    assert estimate.scales == tuple(size for size, _ in counted)
+    assert estimate.counts == tuple(count for _, count in counted)
+    x = np.log([1.0 / size for size, _ in counted])
+    y = np.log([count for _, count in counted])
+    slope, intercept = np.polyfit(x, y, 1)
+    assert estimate.value == pytest.approx(slope, abs=1e-12)
+    total = np.sum((y - y.mean()) ** 2)
+    if total > 0.0:
+        expected = 1.0 - np.sum((y - intercept - slope * x) ** 2) / total
+        assert estimate.r_squared == pytest.approx(expected, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("side", "sizes"),
+    [(n, [2, 4, 7, 16, 32]) for n in (64, 96, 100, 128, 256, 512)]
+    + [
+        (1, [2]),
+        (4, [2]),
+        (5, [2]),
+        (6, [2, 3]),
+        (8, [2, 3, 4]),
+        (10, [2, 3, 5]),
+        (12, [2, 3, 4, 6]),
+        (16, [2, 3, 5, 8]),
+        (20, [2, 4, 6, 10]),
+        (24, [2, 3, 4, 7, 12]),
+        (32, [2, 3, 5, 9, 16]),
+        (48, [2, 3, 6, 12, 24]),
+        (50, [2, 3, 7, 13, 25]),
+    ],
+)
+def test_legacy_box_sizes_are_truncated_not_rounded(side: int, sizes: list[int]) -> None:
+    assert list(legacy_box_sizes(side)) == sizes
+
+
+@pytest.mark.parametrize(("side", "dimension"), [(64, 1.9993), (32, 2.0342), (50, 2.0617), (8, 2.0931)])
+def test_the_legacy_dimension_of_a_full_mask_is_off_two(side: int, dimension: float) -> None:
+    assert box_counting_dimension_legacy(np.ones((side, side))) == pytest.approx(dimension, abs=5e-5)
+
+
+def test_a_legacy_maximum_may_be_given() -> None:
+    assert legacy_box_sizes(64, 2, 8, 3) == (2, 3, 8)
+    assert legacy_box_sizes(64, 3, 24, 2) == (3, 24)
+    assert legacy_box_sizes(64, 4, 2, 3) == (4,)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"num_scales": 0}, "num_scales must be at least 1, got 0"),
+        ({"min_box": 0}, "min_box must be at least 1, got 0"),
+        ({"max_box": 17}, "max_box must be at most the side of the mask, 16, got 17"),
+    ],
+)
+def test_bad_legacy_arguments_are_refused(arguments: dict[str, int], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        box_counting_dimension_legacy(np.ones((16, 16)), **arguments)
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 5), (2, 2, 2), ()])
+def test_a_mask_that_is_no_square_matrix_is_refused(shape: tuple[int, ...]) -> None:
+    for estimator in (box_counting_dimension_legacy, estimate_dimension):
+        with pytest.raises(ValueError, match="square matrix"):
+            estimator(np.ones(shape))
+
+
+def test_an_empty_array_has_no_dimension() -> None:
+    assert box_counting_dimension_legacy(np.ones((0, 0))) == 0.0
+    assert estimate_dimension(np.ones((0, 0))).value is None
+
+
+@pytest.mark.parametrize("side", [8, 9, 10, 13, 17, 27, 32, 50, 64, 81, 96, 100, 127, 250, 256, 1000])
+def test_a_full_mask_has_dimension_two_on_any_grid(side: int) -> None:
+    estimate = estimate_dimension(np.ones((side, side), dtype=bool))
+    assert estimate.value == pytest.approx(2.0, abs=1e-9)
+    assert estimate.r_squared == 1.0
+
+
+@pytest.mark.parametrize(
+    ("generator", "levels", "dimension"),
+    [
+        ([[1, 0], [1, 1]], 8, math.log(3) / math.log(2)),
+        ([[1, 1, 1], [1, 0, 1], [1, 1, 1]], 5, math.log(8) / math.log(3)),
+        ([[0, 1, 0], [1, 1, 1], [0, 1, 0]], 5, math.log(5) / math.log(3)),
+        ([[1, 0, 1], [0, 0, 0], [1, 0, 1]], 5, math.log(4) / math.log(3)),
+    ],
+    ids=["Sierpinski triangle", "Sierpinski carpet", "Vicsek fractal", "Cantor dust"],
+)
+def test_self_similar_sets_have_their_known_dimension(
+    generator: list[list[int]], levels: int, dimension: float
+) -> None:
+    estimate = estimate_dimension(self_similar(generator, levels))
+    assert estimate.value == pytest.approx(dimension, abs=1e-9)
+    assert estimate.r_squared == pytest.approx(1.0, abs=1e-12)
+
+
+def test_a_carpet_on_a_grid_that_does_not_fit_is_still_close() -> None:
+    carpet = self_similar([[1, 1, 1], [1, 0, 1], [1, 1, 1]], 6)[:512, :512]
+    assert estimate_dimension(carpet).value == pytest.approx(math.log(8) / math.log(3), abs=0.03)
+
+
+def test_a_line_has_dimension_one_and_a_point_zero() -> None:
+    line, point = np.zeros((100, 100), dtype=bool), np.zeros((100, 100), dtype=bool)
+    line[37] = True
+    point[99, 99] = True
+    assert estimate_dimension(line).value == pytest.approx(1.0, abs=1e-9)
+    estimate = estimate_dimension(point)
+    assert estimate.value == 0.0
+    assert set(estimate.counts) == {1}
+    assert estimate.r_squared == 1.0
+
+
+@given(mask=masks, min_box=st.integers(1, 4))
+@settings(max_examples=200, deadline=None)
+def test_the_dimension_lies_between_zero_and_two_and_no_cell_is_dropped(mask: Mask, min_box: int) -> None:
+    estimate = estimate_dimension(mask, min_box=min_box)
+    if estimate.value is None:
+        assert estimate.reason
+        assert estimate.r_squared is None
+        assert not mask.any() or len(mask) < max(4 * min_box, 2)
+        return
+    assert estimate.reason is None
+    assert 0.0 <= estimate.value <= 2.0
+    assert estimate.r_squared is not None
+    assert 0.0 <= estimate.r_squared <= 1.0
+    for scale, count in zip(estimate.scales, estimate.counts, strict=True):
+        boxes = round(len(mask) / scale)
+        edges = [box * len(mask) // boxes for box in range(boxes + 1)]
+        assert count == sum(
+            mask[top:bottom, left:right].any()
+            for top, bottom in itertools.pairwise(edges)
+            for left, right in itertools.pairwise(edges)
+        )
+
+
+def test_an_empty_mask_has_no_dimension() -> None:
+    estimate = estimate_dimension(np.zeros((64, 64), dtype=bool))
+    assert (estimate.value, estimate.reason) == (None, "the mask is empty")
+    assert (estimate.scales, estimate.counts, estimate.r_squared) == ((), (), None)
+
+
+def test_a_grid_too_small_for_two_scales_has_no_dimension() -> None:
+    estimate = estimate_dimension(np.ones((7, 7), dtype=bool))
+    assert estimate.value is None
+    assert estimate.reason == "a grid of 7 cells has 1 of the two scales needed at box sizes from 2 cells"
+
+
+def test_a_box_below_one_cell_is_refused() -> None:
+    with pytest.raises(ValueError, match="min_box must be at least 1, got 0"):
+        estimate_dimension(np.ones((16, 16)), min_box=0)
+
+
+def test_any_layout_and_type_of_mask_is_understood() -> None:
+    mask = random_mask(40, 0.2, 7)
+    for same in (mask.astype(float) * 3.5, np.asfortranarray(mask), mask.tolist(), np.pad(mask, 1)[1:-1, 1:-1]):
+        assert estimate_dimension(same) == estimate_dimension(mask)
+        assert box_counting_legacy(same) == box_counting_legacy(mask)
+
+
+def test_the_mask_is_left_as_it_was() -> None:
+    mask = random_mask(64, 0.3, 1)
+    kept = mask.copy()
+    estimate_dimension(mask)
+    box_counting_dimension_legacy(mask)
+    assert np.array_equal(mask, kept)

@@ -1,0 +1,157 @@
+"""The conformance suite fails for backends with the faults that it is there to find."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from mfn_core.compute import CancelToken, NeverCancelled
+from mfn_core.testing.backend import BackendSuite
+from mfn_engine_numpy import MyceliumSession, NumpyBackend
+from mfn_model import Checkpoint, FieldSpec, FieldState, mycelium_spec
+
+NEVER = NeverCancelled()
+
+
+class Faulty(NumpyBackend):
+    """A backend whose sessions have one fault."""
+
+    def __init__(self, session: type[MyceliumSession]) -> None:
+        self._session = session
+
+    def open(self, spec: FieldSpec) -> MyceliumSession:
+        return self._session(spec)
+
+
+class Inaccurate(MyceliumSession):
+    def step(self, n: int, cancel: CancelToken) -> int:
+        done = super().step(n, cancel)
+        self._potential[-1, -1] += 1e-9 * bool(n)
+        return done
+
+
+class ForgetsTheInhibitor(MyceliumSession):
+    def state(self) -> FieldState:
+        state = super().state()
+        species = {name: values for name, values in state.species.items() if name != "inhibitor"}
+        return FieldState(step=state.step, field=state.field, species=species, growth_events=state.growth_events)
+
+
+class FreezesTheInhibitor(MyceliumSession):
+    def step(self, n: int, cancel: CancelToken) -> int:
+        kept = [values.copy() for values in self._species[1:]]
+        done = super().step(n, cancel)
+        for values, old in zip(self._species[1:], kept, strict=True):
+            values[...] = old
+        return done
+
+
+class DrawsAtEveryCall(MyceliumSession):
+    _called = False
+
+    def step(self, n: int, cancel: CancelToken) -> int:
+        if self._called:
+            self._generator.random()
+        self._called = True
+        return super().step(n, cancel)
+
+
+class IgnoresTheToken(MyceliumSession):
+    def step(self, n: int, cancel: CancelToken) -> int:
+        return super().step(min(n, 50), NEVER)
+
+
+class LooksOnlyOnce(MyceliumSession):
+    def step(self, n: int, cancel: CancelToken) -> int:
+        self._slice = 2_000
+        return super().step(n, cancel)
+
+
+class SharesItsArrays(MyceliumSession):
+    def state(self) -> FieldState:
+        state = super().state()
+        object.__setattr__(state, "field", self._potential)
+        return state
+
+
+class ReopensItself(MyceliumSession):
+    def close(self) -> None:
+        pass
+
+
+class DrawsForInjections(MyceliumSession):
+    def inject(self, row: int, column: int, amplitude: float) -> None:
+        self._generator.random()
+        super().inject(row, column, amplitude)
+
+
+class InjectsWithoutClamping(MyceliumSession):
+    def inject(self, row: int, column: int, amplitude: float) -> None:
+        super().inject(row, column, 0.0)
+        self._potential[row, column] += amplitude
+
+
+class SteersTooLate(MyceliumSession):
+    def set_parameter(self, name: str, value: float) -> None:
+        super().set_parameter(name, value)
+        self._four_alpha[...] = 4.0 * 0.18
+
+
+class ChecksNothing(NumpyBackend):
+    def open(self, spec: FieldSpec) -> MyceliumSession:
+        return MyceliumSession(mycelium_spec(grid_size=4))
+
+
+class RestoresWithAFreshGenerator(NumpyBackend):
+    def restore(self, checkpoint: Checkpoint) -> MyceliumSession:
+        session = super().restore(checkpoint)
+        session._generator = np.random.default_rng(0)
+        return session
+
+
+SUITE = BackendSuite()
+
+
+@pytest.mark.parametrize(
+    ("session", "test", "arguments"),
+    [
+        (Inaccurate, SUITE.test_trajectories_agree_with_the_reference, {"steps": 2}),
+        (Inaccurate, SUITE.test_single_and_uneven_steps_give_the_numbers_of_one_call, {}),
+        (ForgetsTheInhibitor, SUITE.test_every_species_of_the_model_is_carried_and_advances, {}),
+        (FreezesTheInhibitor, SUITE.test_every_species_of_the_model_is_carried_and_advances, {}),
+        (DrawsAtEveryCall, SUITE.test_single_and_uneven_steps_give_the_numbers_of_one_call, {}),
+        (DrawsAtEveryCall, SUITE.test_no_steps_change_nothing, {}),
+        (IgnoresTheToken, SUITE.test_a_token_that_is_set_already_allows_no_step, {}),
+        (LooksOnlyOnce, SUITE.test_the_token_is_looked_at_every_few_milliseconds, {}),
+        (SharesItsArrays, SUITE.test_a_snapshot_does_not_change_with_later_steps, {}),
+        (SharesItsArrays, SUITE.test_a_snapshot_cannot_be_written_to, {}),
+        (ReopensItself, SUITE.test_closing_twice_is_safe_and_a_closed_session_refuses, {}),
+        (DrawsForInjections, SUITE.test_an_injection_draws_nothing_from_the_generator, {}),
+        (InjectsWithoutClamping, SUITE.test_an_injection_is_clamped, {}),
+        (SteersTooLate, SUITE.test_a_changed_parameter_takes_effect_from_the_next_step, {}),
+    ],
+    ids=lambda value: value.__name__ if callable(value) else "",
+)
+def test_a_faulty_session_is_found(
+    session: type[MyceliumSession], test: Callable[..., None], arguments: dict[str, Any]
+) -> None:
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        test(Faulty(session), **arguments)
+
+
+@pytest.mark.parametrize(
+    ("backend", "test"),
+    [
+        (ChecksNothing, SUITE.test_a_specification_out_of_bounds_is_refused),
+        (ChecksNothing, SUITE.test_a_model_that_it_does_not_know_is_not_supported_and_refused),
+        (RestoresWithAFreshGenerator, SUITE.test_a_restored_session_goes_on_bit_for_bit),
+        (RestoresWithAFreshGenerator, SUITE.test_a_checkpoint_keeps_what_steering_changed),
+    ],
+    ids=lambda value: value.__name__,
+)
+def test_a_faulty_backend_is_found(backend: type[NumpyBackend], test: Callable[..., None]) -> None:
+    with pytest.raises((AssertionError, pytest.fail.Exception)):
+        test(backend())
