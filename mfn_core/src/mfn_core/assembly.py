@@ -10,12 +10,15 @@ from attrs import frozen
 
 from mfn_core.components import ComponentKind, ComponentSpec
 from mfn_core.config import (
+    SERVER_ENVIRONMENT,
     CacheSettings,
     ConfigError,
     Document,
+    EnvironmentName,
     PipelineSettings,
     Problem,
     ServerSettings,
+    apply_environment,
     decode,
     suggest,
 )
@@ -90,12 +93,14 @@ def plan(document: Document) -> Plan:
                     remedy=suggest(name, known),
                 )
             )
+    document = apply_environment(document, ((("server",), name) for name in SERVER_ENVIRONMENT), problems)
     server = _decode(ServerSettings, document, "server", problems)
     pipeline = _decode(PipelineSettings, document, "pipeline", problems)
     cache = _decode(CacheSettings, document, "cache", problems)
     unloaded: list[Problem] = []
     registry = PluginRegistry(_named_plugins(document, server), problems=unloaded)
     problems += unloaded
+    document = apply_environment(document, _environment(document, registry), problems)
     components: list[PlannedComponent] = []
     for section, kind in sections.items():
         components.extend(_components(document, section, kind, registry, problems, complete=not unloaded))
@@ -116,6 +121,19 @@ def plan(document: Document) -> Plan:
     if problems:
         raise ConfigError(problems)
     return planned
+
+
+def _environment(document: Document, registry: PluginRegistry) -> Iterable[tuple[tuple[str, ...], EnvironmentName]]:
+    """The variables of every component, except where a section names further instances and not the component itself."""
+    for kind in ComponentKind:
+        tables = document.tables.get(kind.section, {})
+        for name, registered in registry.components(kind).items():
+            named_otherwise = isinstance(tables, Mapping) and any(
+                each.partition("/")[0] == name for each in tables if each != name
+            )
+            if isinstance(tables, Mapping) and (name in tables or not named_otherwise):
+                for variable in registered.spec.environment:
+                    yield (kind.section, name), variable
 
 
 def _decode(cls: type[T], document: Document, name: str, problems: list[Problem]) -> T | None:

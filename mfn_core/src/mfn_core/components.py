@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 from attrs import field, frozen
 
 if TYPE_CHECKING:
-    from mfn_core.config import ServerSettings
+    from mfn_core.config import EnvironmentName, ServerSettings
     from mfn_core.execution import ComputePool
     from mfn_core.host import WorkerHost
     from mfn_core.operation import Catalogue
@@ -83,5 +83,7 @@ class ComponentSpec:
     """`shared`: its state is the same seen from every worker process. `process`: each worker has its own."""
     host: Callable[[Mapping[str, Any]], WorkerHost] | None = None
     """For a transport that brings the worker process with it: `{name: config} -> WorkerHost`, all its listeners."""
+    environment: Sequence[EnvironmentName] = ()
+    """Environment variables that set something of the component's table: `[transports.grpc]`, not `"grpc/public"`."""
     examples: Mapping[str, str] = field(factory=dict)
     """TOML fragments for the documentation, by title."""

@@ -148,6 +148,8 @@ class Dispatcher:
     async def drain(self, grace: float) -> None:
         """Refuse new calls, wait up to `grace` seconds for those in flight, then abort what is left as UNAVAILABLE."""
         self._draining = True
+        if not self._active:
+            return  # with no grace at all, `wait_for` would not even look
         try:
             await asyncio.wait_for(self._idle.wait(), grace)
         except TimeoutError:

@@ -18,10 +18,16 @@ __all__ = ["COMMANDS_GROUP", "main"]
     built_in={
         "serve": "mfn_core.cli.serve:serve",
         "check": "mfn_core.cli.check:check",
+        "config": "mfn_core.cli.config:config",
         "plugins": "mfn_core.cli.plugins:plugins",
+        "completion": "mfn_core.cli.completion:completion",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
 @click.version_option(package_name="mfn-core", prog_name="mfn", message="%(prog)s %(version)s")
 def main() -> None:
-    """Simulate, measure and serve fields that grow like mycelium."""
+    """Simulate, measure and serve fields that grow like mycelium.
+
+    Exit status: 0 done; 1 it could not be done; 2 the command line or the configuration is wrong, and nothing was
+    begun; 130 interrupted.
+    """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -53,11 +54,27 @@ def load(config: Path | None, overrides: Sequence[str], directory: Path) -> Docu
     return override(default_document(directory), overrides)
 
 
+def _coloured(text: str) -> str:
+    """The one screen of problems in colour; click takes it away again where standard error is no terminal."""
+    if os.environ.get("NO_COLOR"):
+        return text
+    lines = []
+    for number, line in enumerate(text.splitlines()):
+        if number == 0:
+            lines.append(click.style(line, fg="red", bold=True))
+        elif line.startswith("    "):
+            lines.append(click.style(line, fg="green"))
+        else:
+            path, colon, message = line.partition(": ")
+            lines.append(click.style(path, bold=True) + colon + message if colon else line)
+    return "\n".join(lines)
+
+
 @contextmanager
 def problems_on_stderr() -> Iterator[None]:
     """Turn a `ConfigError` of the block into its text on standard error and exit status 2."""
     try:
         yield
     except ConfigError as wrong:
-        click.echo(str(wrong), err=True)
+        click.echo(_coloured(str(wrong)), err=True)
         raise SystemExit(INVALID) from None

@@ -22,7 +22,7 @@ class Table:
 
 
 def show(tables: Sequence[Table]) -> None:
-    """Print tables to standard output: with rich on a terminal, where it is installed (NO_COLOR is respected); else as text."""
+    """Print tables to standard output: with rich where it is installed and this is a terminal, as text elsewhere."""
     if sys.stdout.isatty() and find_spec("rich") is not None:
         _show_rich(tables)
         return

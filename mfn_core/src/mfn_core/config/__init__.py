@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from mfn_core.config._decode import decode
 from mfn_core.config._document import Document, override, read_document
+from mfn_core.config._environment import EnvironmentName, apply_environment
 from mfn_core.config._plain import plain
 from mfn_core.config._problems import ConfigError, Problem, join_path, suggest
 from mfn_core.config._schema import json_schema
 from mfn_core.config._secret import REDACTED, Secret
 from mfn_core.config._setting import HELP, UNIT, setting
-from mfn_core.config._settings import ALLOWANCES, CacheSettings, PipelineSettings, ServerSettings
+from mfn_core.config._settings import ALLOWANCES, SERVER_ENVIRONMENT, CacheSettings, PipelineSettings, ServerSettings
+from mfn_core.config._toml import toml_key, toml_value
 from mfn_core.config._validators import (
     SchemaValidator,
     at_least,
@@ -27,15 +29,18 @@ __all__ = [
     "ALLOWANCES",
     "HELP",
     "REDACTED",
+    "SERVER_ENVIRONMENT",
     "UNIT",
     "CacheSettings",
     "ConfigError",
     "Document",
+    "EnvironmentName",
     "PipelineSettings",
     "Problem",
     "SchemaValidator",
     "Secret",
     "ServerSettings",
+    "apply_environment",
     "at_least",
     "between",
     "decode",
@@ -53,4 +58,6 @@ __all__ = [
     "setting",
     "split_address",
     "suggest",
+    "toml_key",
+    "toml_value",
 ]

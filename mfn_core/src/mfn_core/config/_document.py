@@ -30,10 +30,17 @@ class Document:
     """Absolute; relative paths in the tables start here."""
     source: str
     """What to call it in a message: the path of its file, or `command line`."""
+    origins: Mapping[str, str] = field(factory=dict)
+    """Where a setting comes from that is not from the file, by its TOML path: `flag`, `environment GRPC_PORT`."""
 
     def to_json(self) -> str:
         """Text that `from_json` reads, for the worker processes. It holds what the file holds, secrets included."""
-        content = {"tables": _escape(self.tables), "base_dir": str(self.base_dir), "source": self.source}
+        content = {
+            "tables": _escape(self.tables),
+            "base_dir": str(self.base_dir),
+            "source": self.source,
+            "origins": dict(self.origins),
+        }
         return json.dumps(content, ensure_ascii=False)
 
     @classmethod
@@ -49,6 +56,7 @@ class Document:
                 tables=_unescape(content["tables"]),
                 base_dir=Path(content["base_dir"]),
                 source=content["source"],
+                origins=content["origins"],
             )
         except (ValueError, KeyError, TypeError) as wrong:
             raise ValueError(f"not a configuration document: {type(wrong).__name__}") from None
@@ -90,16 +98,25 @@ def override(document: Document, overrides: Sequence[str]) -> Document:
         ConfigError: with every override that is malformed.
     """
     tables: dict[str, Any] = copy.deepcopy(dict(document.tables))
+    origins = dict(document.origins)
     problems: list[Problem] = []
     for text in overrides:
         try:
             keys, value = _parse_override(text)
             _apply(tables, keys, value)
+            origins[_joined(keys)] = "flag"
         except ConfigError as failed:
             problems.extend(failed.problems)
     if problems:
         raise ConfigError(problems)
-    return evolve(document, tables=tables)
+    return evolve(document, tables=tables, origins=origins)
+
+
+def _joined(keys: Sequence[str]) -> str:
+    path = ""
+    for key in keys:
+        path = join_path(path, key)
+    return path
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 from attrs import frozen
 
+from mfn_core.config._environment import EnvironmentName, boolean, whole_number
 from mfn_core.config._setting import setting
 from mfn_core.config._validators import at_least, between, each, non_empty, one_of
 
-__all__ = ["ALLOWANCES", "CacheSettings", "PipelineSettings", "ServerSettings"]
+__all__ = ["ALLOWANCES", "SERVER_ENVIRONMENT", "CacheSettings", "PipelineSettings", "ServerSettings"]
 
 ALLOWANCES = ("anonymous", "anonymous-beyond-loopback", "plaintext-beyond-loopback")
 """Everything that is refused unless `server.allow` names it."""
@@ -88,6 +89,27 @@ class ServerSettings:
     log_format: Literal["text", "json"] = setting(
         default="json", help="one JSON object a line, or text for a person", validator=one_of("text", "json")
     )
+
+
+def _allow(given: str, present: Any) -> Any:
+    """Authentication turned off: calls without credentials are allowed, on loopback."""
+    allowed = list(present) if isinstance(present, list | tuple) else []
+    return present if boolean(given) or "anonymous" in allowed else [*allowed, "anonymous"]
+
+
+def _lower(given: str, present: Any) -> str:
+    return "warning" if given.lower() in ("warn", "warning") else given.lower()
+
+
+SERVER_ENVIRONMENT = (
+    EnvironmentName(name="MFN_LOG_LEVEL", setting=("log_level",), convert=_lower),
+    EnvironmentName(name="MFN_LOG_FORMAT", setting=("log_format",), convert=_lower),
+    EnvironmentName(name="GRPC_MAX_WORKERS", setting=("compute_threads",), convert=whole_number),
+    EnvironmentName(name="MFN_GRPC_MAX_WORKERS", setting=("compute_threads",), convert=whole_number),
+    EnvironmentName(name="GRPC_AUTH_ENABLED", setting=("allow",), convert=_allow),
+    EnvironmentName(name="MFN_GRPC_AUTH_REQUIRED", setting=("allow",), convert=_allow),
+)
+"""Environment variables that set something of `[server]`."""
 
 
 @frozen(kw_only=True)

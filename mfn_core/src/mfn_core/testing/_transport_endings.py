@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from pathlib import Path
 
@@ -173,5 +174,7 @@ class EndingTests(TransportHarness):
             except ConnectionRefusedError:
                 return
             writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
             assert time.monotonic() < deadline, f"{address} still takes connections"
             await asyncio.sleep(0.02)  # between two looks at another process

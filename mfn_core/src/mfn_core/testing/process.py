@@ -13,6 +13,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from mfn_core.config import toml_key, toml_value
+
 __all__ = ["ServerProcess", "toml_text", "wait_gone"]
 
 
@@ -143,27 +145,10 @@ def toml_text(tables: Mapping[str, Any]) -> str:
 
 def _table(table: Mapping[str, Any], path: tuple[str, ...]) -> Iterator[str]:
     if path:
-        yield f"[{'.'.join(_string(part) for part in path)}]"
+        yield f"[{'.'.join(map(toml_key, path))}]"
     for key, value in table.items():
         if not isinstance(value, Mapping):
-            yield f"{_string(key)} = {_value(value)}"
+            yield f"{toml_key(key)} = {toml_value(value if not isinstance(value, Path) else str(value))}"
     for key, value in table.items():
         if isinstance(value, Mapping):
             yield from _table(value, (*path, key))
-
-
-def _value(value: object) -> str:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return repr(value)
-    if isinstance(value, list | tuple):
-        return "[" + ", ".join(_value(item) for item in value) + "]"
-    return _string(str(value))
-
-
-def _string(text: str) -> str:
-    import json
-
-    # Every JSON string without a DEL or a lone surrogate is a TOML basic string.
-    return json.dumps(text, ensure_ascii=False)

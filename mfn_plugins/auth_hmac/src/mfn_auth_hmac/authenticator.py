@@ -46,7 +46,7 @@ _HEADERS = frozenset(HEADERS)
 class HmacSettings:
     """The `[auth.hmac]` table."""
 
-    keys_file: Path = setting(help="keys file, mode 0600; `mfn keys new` adds a key to it")
+    keys_file: Path = setting(default=Path("keys.toml"), help="keys file, mode 0600; `mfn keys new` adds a key to it")
     replay_capacity: int = setting(
         default=1_000_000,
         help="nonces that are remembered: random ones each, windowed ones one for each client; about 300 bytes each",
