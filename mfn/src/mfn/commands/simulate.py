@@ -1,0 +1,153 @@
+"""Simulate a field here, measure it, save it and draw it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from mfn.simulation import SimulationResult
+
+__all__ = ["simulate"]
+
+
+class _Refused(click.ClickException):
+    """A value that is refused, told in one line, with the exit status of a command line that cannot be read."""
+
+    exit_code = 2
+
+
+@click.command()
+@click.option("--seed", type=int, default=42, show_default=True, help="Seed of everything random.")
+@click.option("--grid", "grid_size", type=int, default=64, show_default=True, help="Cells along each side.")
+@click.option("--steps", type=int, default=64, show_default=True, help="Steps to simulate.")
+@click.option("--alpha", type=float, default=0.18, show_default=True, help="Diffusion coefficient, up to 0.25.")
+@click.option("--spike-probability", type=float, default=0.25, show_default=True, help="Of a growth event, each step.")
+@click.option("--no-turing", is_flag=True, help="Leave activator and inhibitor out.")
+@click.option("--jitter", is_flag=True, help="Add noise to every cell at every step.")
+@click.option("--model", default="mycelium", show_default=True, help="Field model.")
+@click.option("--engine", default="auto", show_default=True, help="Compute engine; auto takes the fastest.")
+@click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
+@click.option("--save", type=click.Path(path_type=Path), metavar="FILE", help="Write the field, in volts, as .npy.")
+@click.option("--plot", "picture", type=click.Path(path_type=Path), metavar="FILE", help="Draw the field, as .png.")
+def simulate(
+    seed: int,
+    grid_size: int,
+    steps: int,
+    alpha: float,
+    spike_probability: float,
+    no_turing: bool,
+    jitter: bool,
+    model: str,
+    engine: str,
+    as_json: bool,
+    save: Path | None,
+    picture: Path | None,
+) -> None:
+    """Simulate a field here, measure it, save it and draw it.
+
+    Exit status 2 where a value is refused, and 1 where a file cannot be written; both are known before the work
+    begins, and nothing is written then.
+    """
+    from mfn_model import SpecError
+
+    _check_files(save, picture)
+    parameters: dict[str, float | bool] = {
+        "alpha": alpha,
+        "spike_probability": spike_probability,
+        "turing_enabled": not no_turing,
+        "jitter": jitter,
+    }
+    try:
+        result = _run(seed, grid_size, steps, model, engine, parameters, watched=not as_json and sys.stderr.isatty())
+    except SpecError as wrong:
+        raise _Refused(str(wrong)) from wrong
+    except MemoryError:
+        raise click.ClickException(f"a grid of {grid_size} × {grid_size} cells does not fit into memory") from None
+    try:
+        if save is not None:
+            result.save(save)
+        if picture is not None:
+            from mfn.plotting import plot
+
+            plot(result, picture)
+    except OSError as failed:
+        raise _unwritable(failed) from failed
+    if as_json:
+        click.echo(json.dumps(result.to_dict(), ensure_ascii=False, allow_nan=False))
+        return
+    _print(result)
+    for path in (save, picture):
+        if path is not None:
+            click.echo(f"wrote {path}")
+
+
+def _check_files(save: Path | None, picture: Path | None) -> None:
+    """Find out what cannot be written before anything is computed."""
+    from mfn._files import require_writable
+
+    try:
+        if save is not None:
+            from mfn.simulation import npy_path
+
+            require_writable(npy_path(save))
+        if picture is not None:
+            from mfn.plotting import picture_format
+
+            picture_format(picture)
+            require_writable(picture)
+    except ValueError as wrong:
+        raise _Refused(str(wrong)) from wrong
+    except ImportError as missing:
+        raise click.ClickException(str(missing)) from missing
+    except OSError as failed:
+        raise _unwritable(failed) from failed
+
+
+def _run(
+    seed: int,
+    grid_size: int,
+    steps: int,
+    model: str,
+    engine: str,
+    parameters: dict[str, float | bool],
+    *,
+    watched: bool,
+) -> SimulationResult:
+    from mfn.simulation import simulate as run
+
+    if not watched:
+        return run(seed, grid_size, steps, model=model, engine=engine, progress=None, **parameters)
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("steps", total=max(steps, 0))
+
+        def show(done: int, _: int) -> None:
+            bar.update(task, completed=done)
+
+        return run(seed, grid_size, steps, model=model, engine=engine, progress=show, **parameters)
+
+
+def _print(result: SimulationResult) -> None:
+    """A table on a terminal; the same as plain lines, unwrapped, anywhere else."""
+    if sys.stdout.isatty():
+        from rich.console import Console
+
+        Console().print(result)
+        return
+    rows = result.rows()
+    width = max(len(name) for name, _ in rows)
+    for name, value in rows:
+        click.echo(f"{name.ljust(width)}  {value}")
+
+
+def _unwritable(failed: OSError) -> click.ClickException:
+    reason = (failed.strerror or str(failed)).lower()
+    return click.ClickException(f"{failed.filename}: cannot be written: {reason}")

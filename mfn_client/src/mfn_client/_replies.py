@@ -1,0 +1,186 @@
+"""From reply messages to results. `ValueError` where a reply breaks the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from google.protobuf.message import DecodeError, Message
+
+from mfn_client.results import (
+    Acknowledgement,
+    BoxCount,
+    Dimension,
+    FeatureFrame,
+    Features,
+    FieldAnalysis,
+    FieldStatistics,
+    Frame,
+    SessionEnded,
+    SessionEndReason,
+    SimulationFrame,
+    SimulationSummary,
+)
+from mfn_proto import mfn_pb2
+from mfn_proto.v1 import field_pb2
+
+__all__ = [
+    "acknowledgement",
+    "analysis",
+    "ended",
+    "feature_frame",
+    "features",
+    "frame",
+    "parsed",
+    "simulate_frame",
+    "simulation_frame",
+    "simulation_summary",
+]
+
+M = TypeVar("M", bound=Message)
+
+_DTYPES: Mapping[int, np.dtype[Any]] = {
+    field_pb2.FIELD_ENCODING_FLOAT64_LITTLE_ENDIAN: np.dtype("<f8"),
+    field_pb2.FIELD_ENCODING_FLOAT32_LITTLE_ENDIAN: np.dtype("<f4"),
+}
+_REASON_PREFIX = "SESSION_END_REASON_"
+
+
+def parsed(kind: Callable[[], M], raw: bytes) -> M:
+    """The message of type `kind` in `raw`."""
+    message = kind()
+    try:
+        message.ParseFromString(raw)
+    except DecodeError as wrong:
+        raise ValueError(f"{len(raw)} bytes are no {message.DESCRIPTOR.full_name}") from wrong
+    return message
+
+
+def features(raw: bytes) -> Features:
+    """The reply of ExtractFeatures."""
+    reply = parsed(mfn_pb2.FeatureResponse, raw)
+    return Features(
+        server=dict(reply.meta.meta),
+        fractal_dimension=reply.fractal_dimension,
+        **_summary(reply),
+    )
+
+
+def simulation_summary(raw: bytes) -> SimulationSummary:
+    """The reply of RunSimulation."""
+    reply = parsed(mfn_pb2.SimulationResult, raw)
+    return SimulationSummary(
+        server=dict(reply.meta.meta),
+        fractal_dimension=reply.fractal_dimension,
+        **_summary(reply),
+    )
+
+
+def feature_frame(raw: bytes) -> FeatureFrame:
+    """One reply of StreamFeatures."""
+    reply = parsed(mfn_pb2.FeatureFrame, raw)
+    return FeatureFrame(
+        step=reply.step, is_final=reply.is_final, fractal_dimension=reply.fractal_dimension, **_summary(reply)
+    )
+
+
+def simulation_frame(raw: bytes) -> SimulationFrame:
+    """One reply of StreamSimulation."""
+    reply = parsed(mfn_pb2.SimulationFrame, raw)
+    return SimulationFrame(step=reply.step, is_final=reply.is_final, **_summary(reply))
+
+
+def simulate_frame(raw: bytes) -> Frame:
+    """One reply of Simulate."""
+    return frame(parsed(field_pb2.SimulateResponse, raw).frame)
+
+
+def analysis(raw: bytes) -> FieldAnalysis:
+    """The reply of AnalyzeField."""
+    reply = parsed(field_pb2.AnalyzeFieldResponse, raw)
+    return FieldAnalysis(
+        request_id=reply.request_id,
+        statistics=_statistics(reply.statistics),
+        dimension=_dimension(reply.dimension),
+        fractal_dimension=reply.fractal_dimension,
+        active_fraction=reply.active_fraction,
+        threshold_volts=reply.threshold_volts,
+    )
+
+
+def frame(message: field_pb2.Frame) -> Frame:
+    """A snapshot, with its field where it has one."""
+    return Frame(
+        request_id=message.request_id,
+        step=message.step,
+        is_final=message.is_final,
+        statistics=_statistics(message.statistics),
+        growth_events=message.growth_events,
+        dimension=_dimension(message.dimension),
+        fractal_dimension=message.fractal_dimension,
+        field=_array(message.field) if message.HasField("field") else None,
+    )
+
+
+def acknowledgement(message: field_pb2.CommandAcknowledgement) -> Acknowledgement:
+    """A command has taken effect."""
+    return Acknowledgement(sequence=message.sequence, step=message.step, duplicate=message.duplicate)
+
+
+def ended(message: field_pb2.SessionEnded) -> SessionEnded:
+    """A session is over. A reason of a later version of the contract is UNSPECIFIED."""
+    reason = SessionEndReason.UNSPECIFIED
+    if message.reason in field_pb2.SessionEndReason.values():
+        name = field_pb2.SessionEndReason.Name(message.reason).removeprefix(_REASON_PREFIX)
+        if name in SessionEndReason.__members__:
+            reason = SessionEndReason(name)
+    return SessionEnded(reason=reason, step=message.step)
+
+
+def _summary(reply: Any) -> dict[str, Any]:
+    """What all replies of package `mfn` share."""
+    return {
+        "request_id": reply.request_id,
+        "growth_events": reply.growth_events,
+        "pot_min_mv": reply.pot_min_mV,
+        "pot_max_mv": reply.pot_max_mV,
+        "pot_mean_mv": reply.pot_mean_mV,
+        "pot_std_mv": reply.pot_std_mV,
+    }
+
+
+def _statistics(message: field_pb2.FieldStatistics) -> FieldStatistics:
+    return FieldStatistics(
+        min_volts=message.min_volts,
+        max_volts=message.max_volts,
+        mean_volts=message.mean_volts,
+        std_volts=message.std_volts,
+    )
+
+
+def _dimension(message: field_pb2.FractalDimension) -> Dimension:
+    return Dimension(
+        value=message.value if message.HasField("value") else None,
+        reason=message.reason,
+        r_squared=message.r_squared if message.HasField("r_squared") else None,
+        scales=tuple(
+            BoxCount(box_size=point.box_size, occupied_boxes=point.occupied_boxes) for point in message.scales
+        ),
+    )
+
+
+def _array(message: field_pb2.Field) -> npt.NDArray[Any]:
+    """The numbers, read-only, over the message's own bytes."""
+    dtype = _DTYPES.get(message.encoding)
+    shape = tuple(message.shape)
+    if dtype is None or len(shape) != 2:
+        raise ValueError(f"a field of encoding {message.encoding} and shape {shape} cannot be read")
+    if len(message.data) != shape[0] * shape[1] * dtype.itemsize:
+        raise ValueError(f"a field of shape {shape} came in {len(message.data)} bytes of {dtype.name}")
+    array = np.frombuffer(message.data, dtype).reshape(shape)
+    if not dtype.isnative:
+        array = array.astype(dtype.newbyteorder("="))
+        array.flags.writeable = False
+    return array

@@ -1,0 +1,258 @@
+"""What calls return: frozen values, with potentials in the unit that the attribute names."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from attrs import cmp_using, field, frozen
+
+__all__ = [
+    "Acknowledgement",
+    "BoxCount",
+    "Dimension",
+    "FeatureFrame",
+    "Features",
+    "FieldAnalysis",
+    "FieldArray",
+    "FieldStatistics",
+    "Frame",
+    "SessionEndReason",
+    "SessionEnded",
+    "SimulationFrame",
+    "SimulationSummary",
+]
+
+FieldArray = npt.NDArray[np.float64] | npt.NDArray[np.float32]
+"""A potential in V, [N, N], C order, read-only."""
+
+
+@frozen(kw_only=True)
+class SimulationSummary:
+    """The last field of a simulation, described."""
+
+    request_id: str
+    """The request's, as the server echoed it."""
+    growth_events: int
+    """Growth events of the whole run."""
+    fractal_dimension: float
+    """Box-counting dimension of the cells above −60 mV, 0 to about 2.1; 0 where it is undefined."""
+    pot_min_mv: float
+    """Smallest potential, mV."""
+    pot_max_mv: float
+    """Largest potential, mV."""
+    pot_mean_mv: float
+    """Mean potential, mV."""
+    pot_std_mv: float
+    """Population standard deviation of the potential, mV."""
+    server: Mapping[str, str] = field(factory=dict, hash=False)
+    """What the server says of itself: `server`, `version`."""
+
+
+@frozen(kw_only=True)
+class Features:
+    """What was measured of the last field of a simulation."""
+
+    request_id: str
+    """The request's, as the server echoed it."""
+    fractal_dimension: float
+    """Box-counting dimension of the cells above −60 mV, 0 to about 2.1; 0 where it is undefined."""
+    growth_events: int
+    """Growth events of the whole run."""
+    pot_min_mv: float
+    """Smallest potential, mV."""
+    pot_max_mv: float
+    """Largest potential, mV."""
+    pot_mean_mv: float
+    """Mean potential, mV."""
+    pot_std_mv: float
+    """Population standard deviation of the potential, mV."""
+    server: Mapping[str, str] = field(factory=dict, hash=False)
+    """What the server says of itself: `server`, `version`."""
+
+
+@frozen(kw_only=True)
+class SimulationFrame:
+    """The field after `step` steps, described."""
+
+    request_id: str
+    step: int
+    """Steps completed since the initial field, 1 to total_steps."""
+    is_final: bool
+    """Whether this is the last frame."""
+    growth_events: int
+    """Growth events since the initial field."""
+    pot_min_mv: float
+    """Smallest potential, mV."""
+    pot_max_mv: float
+    """Largest potential, mV."""
+    pot_mean_mv: float
+    """Mean potential, mV."""
+    pot_std_mv: float
+    """Population standard deviation of the potential, mV."""
+
+
+@frozen(kw_only=True)
+class FeatureFrame:
+    """What was measured of the field after `step` steps."""
+
+    request_id: str
+    step: int
+    """Steps completed since the initial field, 1 to total_steps."""
+    is_final: bool
+    """Whether this is the last frame: its numbers are those of `extract_features` for as many steps."""
+    fractal_dimension: float
+    """As in `Features`."""
+    growth_events: int
+    """Growth events since the initial field."""
+    pot_min_mv: float
+    """Smallest potential, mV."""
+    pot_max_mv: float
+    """Largest potential, mV."""
+    pot_mean_mv: float
+    """Mean potential, mV."""
+    pot_std_mv: float
+    """Population standard deviation of the potential, mV."""
+
+
+@frozen(kw_only=True)
+class FieldStatistics:
+    """Statistics over all cells of a field, in V, with the same in mV beside it."""
+
+    min_volts: float
+    max_volts: float
+    mean_volts: float
+    std_volts: float
+    """Population standard deviation."""
+
+    @property
+    def min_mv(self) -> float:
+        """Smallest potential, mV."""
+        return self.min_volts * 1000.0
+
+    @property
+    def max_mv(self) -> float:
+        """Largest potential, mV."""
+        return self.max_volts * 1000.0
+
+    @property
+    def mean_mv(self) -> float:
+        """Mean potential, mV."""
+        return self.mean_volts * 1000.0
+
+    @property
+    def std_mv(self) -> float:
+        """Population standard deviation, mV."""
+        return self.std_volts * 1000.0
+
+
+@frozen(kw_only=True)
+class BoxCount:
+    """One point of the fit of a box-counting dimension."""
+
+    box_size: int
+    """Side of a box, cells."""
+    occupied_boxes: int
+    """Boxes that hold an active cell."""
+
+
+@frozen(kw_only=True)
+class Dimension:
+    """Box-counting dimension with the fit that it comes from, or the reason why there is none."""
+
+    value: float | None
+    """Slope of log(occupied boxes) over log(1 / box size); None where it is undefined."""
+    reason: str
+    """Why `value` is None; empty where it is not."""
+    r_squared: float | None
+    """Coefficient of determination of the fit, 0 to 1."""
+    scales: tuple[BoxCount, ...]
+    """The points of the fit, in rising order of box size."""
+
+
+def _same_field(one: object, other: object) -> bool:
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return one.dtype == other.dtype and np.array_equal(one, other)
+    return one is None and other is None
+
+
+def _field_repr(value: npt.NDArray[Any] | None) -> str:
+    return "None" if value is None else f"<{value.dtype} array of {' × '.join(map(str, value.shape))}>"
+
+
+@frozen(kw_only=True)
+class Frame:
+    """A snapshot of a run."""
+
+    request_id: str
+    """The request's; in a session, that of its start."""
+    step: int
+    """Steps completed since the initial field."""
+    is_final: bool
+    """Whether this is the run's last frame."""
+    statistics: FieldStatistics
+    growth_events: int
+    """Growth events since the initial field; injections are not counted."""
+    dimension: Dimension
+    """Of the active cells, above −0.060 V."""
+    fractal_dimension: float
+    """Its legacy estimate, 0 where it is undefined."""
+    field: FieldArray | None = field(default=None, eq=cmp_using(eq=_same_field), hash=False, repr=_field_repr)
+    """The potential in V, [N, N], read-only; None unless it was asked for."""
+
+
+@frozen(kw_only=True)
+class FieldAnalysis:
+    """What was measured of an uploaded field."""
+
+    request_id: str
+    statistics: FieldStatistics
+    dimension: Dimension
+    """Of the active cells."""
+    fractal_dimension: float
+    """Its legacy estimate, 0 where it is undefined."""
+    active_fraction: float
+    """Active cells over all cells, 0 to 1."""
+    threshold_volts: float
+    """Cells strictly above it were active, V."""
+
+
+@frozen(kw_only=True)
+class Acknowledgement:
+    """A command has taken effect; it precedes every frame that shows the effect."""
+
+    sequence: int
+    """What sending the command returned."""
+    step: int
+    """Steps completed when it took effect; of a duplicate, steps completed now."""
+    duplicate: bool
+    """Whether it repeated an earlier command, and so changed nothing."""
+
+
+class SessionEndReason(enum.StrEnum):
+    """Why a session, or a call's hold on it, is over."""
+
+    UNSPECIFIED = "UNSPECIFIED"
+    """Not said, or a reason that this version does not know."""
+    COMPLETED = "COMPLETED"
+    """total_steps are done."""
+    STOPPED = "STOPPED"
+    """It was stopped."""
+    SUPERSEDED = "SUPERSEDED"
+    """Another call took the session over; it goes on there."""
+    LIMIT = "LIMIT"
+    """A limit of the server on a session's steps or life was reached."""
+    DRAINING = "DRAINING"
+    """The server drains; the session is gone."""
+
+
+@frozen(kw_only=True)
+class SessionEnded:
+    """The session is over; the last event."""
+
+    reason: SessionEndReason
+    step: int
+    """Steps completed."""
