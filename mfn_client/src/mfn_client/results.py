@@ -153,7 +153,7 @@ class FieldStatistics:
 class BoxCount:
     """One point of the fit of a box-counting dimension."""
 
-    box_size: int
+    box_size: float
     """Side of a box, cells."""
     occupied_boxes: int
     """Boxes that hold an active cell."""

@@ -8,7 +8,8 @@ import itertools
 import logging
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import aclosing
 from typing import TYPE_CHECKING, Any, cast
 
 from attrs import frozen
@@ -191,7 +192,8 @@ class Dispatcher:
         """Decode, validate, charge, run the handler, encode."""
         operation = call.operation
         if operation.shape.client_streams:
-            request: Any = self._decode_stream(call)
+            async with aclosing(self._decode_stream(call)) as requests:
+                await self._handle(call, requests)
         else:
             request = self._decode_one(call)
             key = None if self._cache is None else _cache_key(call)
@@ -201,14 +203,20 @@ class Dispatcher:
                 raise MfnError.invalid(found)
             if operation.cost is not None:
                 await call.charge(operation.cost(request))
+            reply = await self._handle(call, request)
+            if key is not None and reply is not None and self._cache is not None:
+                self._cache.put(operation.path, key, reply)
+
+    async def _handle(self, call: Call, request: Any) -> bytes | None:
+        """Run the handler and send what it makes; the raw reply of a shape with one."""
+        operation = call.operation
         produced = operation.handler(request, call)
         if operation.shape.server_streams:
             await _send_all(call, cast("AsyncIterator[Message]", produced))
-            return
-        reply = (await cast("Any", produced)).SerializeToString()
-        if not operation.shape.client_streams and key is not None and self._cache is not None:
-            self._cache.put(operation.path, key, reply)
+            return None
+        reply: bytes = (await cast("Any", produced)).SerializeToString()
         await call.send(reply)
+        return reply
 
     async def _send_cached(self, call: Call, key: bytes) -> bool:
         """Answer from the cache: the request was valid once, so it is valid now. Costs no cell-steps."""
@@ -228,7 +236,7 @@ class Dispatcher:
         call.decoded_request_id = getattr(message, "request_id", None) or None
         return message
 
-    async def _decode_stream(self, call: Call) -> AsyncIterator[Message]:
+    async def _decode_stream(self, call: Call) -> AsyncGenerator[Message, None]:
         if call.inbound is None:
             raise RuntimeError(f"transport {call.transport!r} gave no inbound stream for {call.operation.path}")
         async for raw in call.inbound:

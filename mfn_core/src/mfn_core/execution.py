@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import threading
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -113,8 +114,10 @@ class ComputePool:
         except asyncio.CancelledError:
             call.cancel.set(Code.CANCELLED)
             if not queued.cancel():
-                # The job is at work: it sees the token within a slice.
-                await asyncio.wait([future])
+                # The job is at work: it sees the token within a slice, however often the task is cancelled.
+                while not future.done():
+                    with contextlib.suppress(asyncio.CancelledError):
+                        await asyncio.wait([future])
                 future.exception()  # retrieved, so that it is not reported as lost: the abort stands for it
             raise
         except SpecError as wrong:

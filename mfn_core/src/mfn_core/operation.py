@@ -63,7 +63,8 @@ class Operation:
     deterministic: bool = False
     """The reply depends on the request alone; with `cache_key` it may be served from the result cache."""
     validate: Callable[[Any], Sequence[FieldViolation]] | None = None
-    """Called once with the decoded request of a single-request shape, after authentication and limits."""
+    """Called with each decoded request message, after authentication and limits; what it returns becomes
+    INVALID_ARGUMENT. It may raise an `MfnError` of its own instead."""
     cost: Callable[[Any], float] | None = None
     """Cell-steps that the request will cost, from the validated request; charged before the handler runs."""
     cache_key: Callable[[bytes], bytes | None] | None = None

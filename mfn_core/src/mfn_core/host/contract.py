@@ -57,6 +57,10 @@ class WorkerHost(Protocol):
         """
         ...
 
+    def last_words(self, launched: Launched) -> str:
+        """Why a process has ended that was not told to, as far as its directory shows; empty where it does not."""
+        ...
+
     async def drain(self, launched: Launched) -> None:
         """Make the process accept no more connections; returns at once, calls in flight go on."""
         ...
@@ -77,6 +81,10 @@ class PythonHost:
     async def listening(self, launched: Launched) -> Mapping[str, Sequence[str]]:
         """None: the transports report their own addresses."""
         return {}
+
+    def last_words(self, launched: Launched) -> str:
+        """None: it writes to standard error itself."""
+        return ""
 
     async def drain(self, launched: Launched) -> None:
         """Nothing: the transports stop accepting by themselves."""

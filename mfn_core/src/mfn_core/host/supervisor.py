@@ -78,7 +78,8 @@ class _Worker:
         self.launched = Launched(pid=process.pid, worker=index, directory=directory)
         self.process = process
         self.started = time.monotonic()
-        self.ready: asyncio.Future[Mapping[str, Sequence[str]]] = asyncio.get_running_loop().create_future()
+        self.ready: asyncio.Future[Mapping[str, Sequence[str]] | None] = asyncio.get_running_loop().create_future()
+        """Addresses; None when it has closed its end of the control socket before that."""
         self.drained = asyncio.Event()
         self._sock = sock
         self._reading: asyncio.Task[None] | None = None
@@ -102,7 +103,7 @@ class _Worker:
             while line := await reader.readline():
                 self._take(json.loads(line))
         if not self.ready.done():
-            self.ready.set_exception(OSError("the worker ended before it was ready"))
+            self.ready.set_result(None)
 
     def _take(self, message: Mapping[str, Any]) -> None:
         kind = message["type"]
@@ -184,17 +185,12 @@ class _Supervisor:
                     return
                 self._announce(addresses)
                 first = False
-                if await self._live(worker):
+                ended = await self._live(worker)
+                if ended is None:
                     return
                 if time.monotonic() - worker.started > SETTLED:
                     backoff = RESTART_BACKOFF[0]
-                _log.error(
-                    "worker %d (pid %d) ended with status %s; starting it again in %.1f s",
-                    index,
-                    worker.launched.pid,
-                    worker.process.returncode,
-                    backoff,
-                )
+                _log.error("%s; starting it again in %.1f s", ended, backoff)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), backoff)
             backoff = min(2 * backoff, RESTART_BACKOFF[1])
@@ -224,9 +220,13 @@ class _Supervisor:
     async def _ready(self, worker: _Worker) -> Mapping[str, Sequence[str]]:
         """Wait until the worker takes calls; where each transport listens."""
         try:
-            addresses = dict(await asyncio.wait_for(worker.ready, START_TIMEOUT))
+            addresses = await asyncio.wait_for(worker.ready, START_TIMEOUT)
         except TimeoutError:
             raise OSError(f"worker {worker.launched.worker} was not ready within {START_TIMEOUT:.0f} s") from None
+        if addresses is None:
+            await asyncio.wait([asyncio.ensure_future(worker.process.wait())], timeout=1.0)
+            raise OSError(f"{self._ended(worker)} before it was ready")
+        addresses = dict(addresses)
         addresses.update(await self._host.listening(worker.launched))
         return addresses
 
@@ -250,8 +250,14 @@ class _Supervisor:
             listening = " ".join(f"{name}={address}" for name, found in addresses.items() for address in found)
             print(f"mfn ready {listening}", file=sys.stdout, flush=True)  # noqa: T201 - it is this command's output
 
-    async def _live(self, worker: _Worker) -> bool:
-        """Watch a ready worker; true when it was drained, false when it ended by itself."""
+    def _ended(self, worker: _Worker) -> str:
+        """How a worker ended that was not told to."""
+        words = self._host.last_words(worker.launched)
+        where = f"worker {worker.launched.worker} (pid {worker.launched.pid})"
+        return f"{where} ended with status {worker.process.returncode}" + (f" ({words})" if words else "")
+
+    async def _live(self, worker: _Worker) -> str | None:
+        """Watch a ready worker; None when it was drained, else how it ended by itself."""
         ended = asyncio.create_task(worker.process.wait())
         stopping = asyncio.create_task(self._stopping.wait())
         try:
@@ -259,11 +265,12 @@ class _Supervisor:
         finally:
             stopping.cancel()
         if ended.done() and not self._stopping.is_set():
+            how = self._ended(worker)
             await worker.close()
-            return False
+            return how
         ended.cancel()
         await self._drain(worker)
-        return True
+        return None
 
     async def _drain(self, worker: _Worker) -> None:
         await self._host.drain(worker.launched)

@@ -117,9 +117,9 @@ class BoxCount(_message.Message):
     __slots__ = ("box_size", "occupied_boxes")
     BOX_SIZE_FIELD_NUMBER: _ClassVar[int]
     OCCUPIED_BOXES_FIELD_NUMBER: _ClassVar[int]
-    box_size: int
+    box_size: float
     occupied_boxes: int
-    def __init__(self, box_size: _Optional[int] = ..., occupied_boxes: _Optional[int] = ...) -> None: ...
+    def __init__(self, box_size: _Optional[float] = ..., occupied_boxes: _Optional[int] = ...) -> None: ...
 
 class Field(_message.Message):
     __slots__ = ("data", "encoding", "shape", "unit")

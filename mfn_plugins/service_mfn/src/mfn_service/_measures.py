@@ -1,0 +1,65 @@
+"""What is measured of a state, on a compute thread."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+
+from mfn_core import Code, MfnError
+from mfn_model import (
+    DimensionEstimate,
+    FieldState,
+    FieldStatistics,
+    active_mask,
+    box_counting_dimension_legacy,
+    estimate_dimension,
+    field_statistics,
+)
+
+__all__ = ["dimension", "legacy_dimension", "statistics"]
+
+
+def statistics(state: FieldState) -> FieldStatistics:
+    """Statistics of a simulated field.
+
+    Raises:
+        MfnError: FAILED_PRECONDITION, when the field holds NaN or infinite values.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        found = field_statistics(state.field)
+    # NaN and infinities of any cell reach the mean or the deviation: no second pass over the field is needed.
+    if not (math.isfinite(found.mean) and math.isfinite(found.std)):
+        raise unstable(state)
+    return found
+
+
+def unstable(state: FieldState) -> MfnError:
+    """FAILED_PRECONDITION: the numbers of the run became NaN or infinite."""
+    wrong = int(np.count_nonzero(~np.isfinite(state.field)))
+    return MfnError(
+        Code.FAILED_PRECONDITION,
+        f"the simulation became unstable: after step {state.step}, {wrong} of {state.field.size} cells are NaN or "
+        "infinite; lower alpha or the number of steps",
+        details={
+            "reason": "numerical_instability",
+            "step": str(state.step),
+            "cells": str(wrong),
+        },
+    )
+
+
+def legacy_dimension(field: npt.NDArray[np.float64], threshold: float | None = None) -> float:
+    """The dimension of package `mfn`: that of the cells above the threshold (V), 0 where it is undefined."""
+    return box_counting_dimension_legacy(_active(field, threshold))
+
+
+def dimension(field: npt.NDArray[np.float64], threshold: float | None = None) -> tuple[DimensionEstimate, float]:
+    """Box-counting dimension of the cells above the threshold (V), and its legacy estimate."""
+    mask = _active(field, threshold)
+    return estimate_dimension(mask), box_counting_dimension_legacy(mask)
+
+
+def _active(field: npt.NDArray[np.float64], threshold: float | None) -> npt.NDArray[np.bool_]:
+    return active_mask(field) if threshold is None else active_mask(field, threshold)
