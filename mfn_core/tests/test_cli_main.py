@@ -104,6 +104,7 @@ def test_the_exported_names_are_these() -> None:
         "SupportsSteering",
         "Transport",
         "hookimpl",
+        "require_supported",
         "setting",
         "unauthenticated",
     ]
@@ -143,7 +144,7 @@ def test_help_lists_the_built_in_commands_and_those_of_distributions(install: In
     assert code == 0
     listed = {line.split()[0]: line.strip() for line in out.partition("Commands:")[2].splitlines() if line.strip()}
     assert listed["spore"].endswith("Grow a spore.")
-    assert list(listed)[:3] == ["serve", "check", "plugins"]
+    assert list(listed)[:3] == ["serve", "check", "config"]
     assert "spores" not in sys.modules
 
 

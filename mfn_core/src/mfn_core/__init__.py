@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         SupportsRestore,
         SupportsSpeed,
         SupportsSteering,
+        require_supported,
     )
     from mfn_core.config import ConfigError, Problem, Secret, setting
     from mfn_core.dispatcher import Dispatcher, Outcome
@@ -70,6 +71,7 @@ __all__ = [
     "SupportsSteering",
     "Transport",
     "hookimpl",
+    "require_supported",
     "setting",
     "unauthenticated",
 ]
@@ -87,6 +89,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
         "SupportsRestore",
         "SupportsSpeed",
         "SupportsSteering",
+        "require_supported",
     ),
     "config": ("ConfigError", "Problem", "Secret", "setting"),
     "dispatcher": ("Dispatcher", "Outcome"),

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Protocol, runtime_checkable
 
-from mfn_model import Checkpoint, FieldSpec, FieldState
+from mfn_model import BoundViolation, Checkpoint, FieldSpec, FieldState, SpecError
 
 __all__ = [
     "Backend",
@@ -19,6 +19,7 @@ __all__ = [
     "SupportsRestore",
     "SupportsSpeed",
     "SupportsSteering",
+    "require_supported",
 ]
 
 
@@ -129,3 +130,30 @@ class SupportsRestore(Protocol):
             mfn_model.SpecError: this backend does not support the checkpoint's spec.
         """
         ...
+
+
+def require_supported(backend: Backend, spec: FieldSpec) -> None:
+    """What a backend's `open` may do first: refuse what it does not support, and a spec that breaks its bounds.
+
+    A `FieldSpec` checks itself when it is made; one that came by pickle, or was tampered with, is checked again here.
+
+    Raises:
+        mfn_model.SpecError: with every bound that is broken.
+    """
+    broken = FieldSpec.violations(
+        model=spec.model, grid_size=spec.grid_size, seed=spec.seed, parameters=spec.parameters
+    )
+    if broken:
+        raise SpecError(broken)
+    if not backend.supports(spec):
+        name = type(backend).__name__
+        raise SpecError(
+            [
+                BoundViolation(
+                    field="model",
+                    value=spec.model,
+                    bound=f"what {name} supports",
+                    message=f"{name} does not support {spec.model!r} with these parameters; choose another engine",
+                )
+            ]
+        )

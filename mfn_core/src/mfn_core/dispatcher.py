@@ -76,13 +76,13 @@ class Dispatcher:
         self._idle = asyncio.Event()
         self._idle.set()
         self._draining = False
-        chain: Next = self._layer(self._endpoint)
+        chain: Next = _layer(self._endpoint)
         for position in reversed(range(len(middlewares))):
             if position == outer - 1:
-                chain = self._layer(self._refuse_faults(chain))
-            chain = self._layer(_bind(middlewares[position], chain))
+                chain = _layer(self._refuse_faults(chain))
+            chain = _around(middlewares[position], chain)
         if outer <= 0:
-            chain = self._layer(self._refuse_faults(chain))
+            chain = _layer(self._refuse_faults(chain))
         self._chain = chain
         self._prefix = f"{int(time.time()) & 0xFFFFFFFF:08x}{os.getpid() & 0xFFFF:04x}"
         self._sequence = itertools.count(int.from_bytes(os.urandom(5), "big"))
@@ -160,21 +160,6 @@ class Dispatcher:
             await self._idle.wait()
 
     # The layers.
-
-    def _layer(self, inner: Next) -> Next:
-        """Nothing but `MfnError` leaves a layer."""
-
-        async def layer(call: Call) -> None:
-            try:
-                await inner(call)
-            except MfnError:
-                raise
-            except asyncio.CancelledError:
-                raise call._absorb() from None
-            except Exception as unexpected:
-                raise _internal(call, unexpected) from unexpected
-
-        return layer
 
     def _refuse_faults(self, inner: Next) -> Next:
         """Raise what the transport or the drain found wrong, once the call is on record."""
@@ -283,11 +268,25 @@ def _cache_key(call: Call) -> bytes | None:
     return None if call.request is None else operation.cache_key(call.request.raw)
 
 
-def _bind(middleware: Middleware, call_next: Next) -> Next:
-    async def bound(call: Call) -> None:
-        await middleware(call, call_next)
+def _layer(run: Next) -> Next:
+    """What leaves a layer is an `MfnError` or nothing."""
 
-    return bound
+    async def layer(call: Call) -> None:
+        try:
+            await run(call)
+        except MfnError:
+            raise
+        except asyncio.CancelledError:
+            raise call._absorb() from None
+        except Exception as unexpected:
+            raise _internal(call, unexpected) from unexpected
+
+    return layer
+
+
+def _around(middleware: Middleware, call_next: Next) -> Next:
+    """One middleware as a layer. A function that hands on its coroutine costs no frame of its own."""
+    return _layer(lambda call: middleware(call, call_next))
 
 
 def _internal(call: Call, unexpected: Exception) -> MfnError:
