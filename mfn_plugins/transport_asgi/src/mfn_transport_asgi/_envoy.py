@@ -1,0 +1,209 @@
+"""The bootstrap configuration of Envoy: one listener, HTTP in front of Python, and nothing that it does by itself."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mfn_transport_asgi._settings import AsgiSettings, TlsSettings
+
+__all__ = ["ADMIN_SOCKET", "STAT_PREFIX", "STREAM_ID", "bootstrap"]
+
+ADMIN_SOCKET = "admin"
+"""Name of the administration socket in a worker's private directory."""
+STREAM_ID = "x-mfn-id"
+"""Header in which the listener tells the application the id of a stream."""
+STAT_PREFIX = "mfn"
+
+APPLICATION = "mfn_transport_asgi._app:application"
+
+WINDOW = 65_536
+"""Bytes that a stream may have under way in one direction: what a client is ahead of a handler that does not read,
+and a handler ahead of a client that does not."""
+CONNECTION_WINDOW = 1 << 20
+KEEPALIVE_SECONDS = 60
+KEEPALIVE_TIMEOUT_SECONDS = 20
+"""A peer that has vanished without a word is noticed after these two."""
+
+_TYPES = "type.googleapis.com/"
+
+
+def bootstrap(
+    settings: AsgiSettings, *, name: str, address: str, port: int, directory: Path, log: Path, share_port: bool
+) -> dict[str, Any]:
+    """What Envoy is started with.
+
+    Args:
+        settings: of the listener.
+        name: the transport's name in the configuration.
+        address: numeric address to bind.
+        port: to bind; not 0.
+        directory: private directory of the worker.
+        log: pipe into which the ids of abnormally ended streams are written.
+        share_port: whether other workers listen on the same port.
+    """
+    chain: dict[str, Any] = {
+        "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": _manager(settings, log)}]
+    }
+    if settings.tls is not None:
+        chain["transport_socket"] = _tls(settings.tls)
+    return {
+        "admin": {"address": {"pipe": {"path": str(directory / ADMIN_SOCKET), "mode": 0o600}}},
+        "layered_runtime": {
+            "layers": [
+                {
+                    "name": "mfn",
+                    "static_layer": {
+                        # The other codec ends a whole connection after a burst of cancelled calls, and for one
+                        # call's metadata over 64 KiB; this one ends the call.
+                        "envoy.reloadable_features.http2_use_oghttp2": True,
+                        # Cancelling many calls quickly is what a hedging client does; connections are limited below.
+                        "overload.premature_reset_total_stream_count": 4_000_000_000,
+                    },
+                }
+            ]
+        },
+        "overload_manager": {
+            "resource_monitors": [
+                {
+                    "name": "envoy.resource_monitors.global_downstream_max_connections",
+                    "typed_config": {
+                        "@type": _TYPES
+                        + "envoy.extensions.resource_monitors.downstream_connections.v3.DownstreamConnectionsConfig",
+                        "max_active_downstream_connections": settings.max_connections,
+                    },
+                }
+            ]
+        },
+        "static_resources": {
+            "listeners": [
+                {
+                    "name": name,
+                    "address": {"socket_address": {"address": address, "port_value": port}},
+                    "enable_reuse_port": share_port,
+                    "per_connection_buffer_limit_bytes": WINDOW,
+                    "filter_chains": [chain],
+                }
+            ]
+        },
+    }
+
+
+def _manager(settings: AsgiSettings, log: Path) -> Mapping[str, Any]:
+    module = {
+        "app": APPLICATION,
+        "interface": "asgi",
+        "root_path": "",
+        "lifespan": True,
+        "loop": settings.loop,
+        "worker_threads": 1,  # each would run a lifespan of its own, and so a server of its own
+    }
+    return {
+        "@type": _TYPES + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": STAT_PREFIX,
+        "codec_type": "AUTO",
+        "server_header_transformation": "PASS_THROUGH",
+        "generate_request_id": False,
+        # The peer's own address is the client's, whatever a client writes into x-forwarded-for.
+        "use_remote_address": False,
+        "skip_xff_append": True,
+        "early_header_mutation_extensions": [
+            {
+                "name": "mfn",
+                "typed_config": {
+                    "@type": _TYPES + "envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation",
+                    "mutations": [
+                        {"remove": "x-forwarded-for"},
+                        {
+                            "append": {
+                                "header": {"key": STREAM_ID, "value": "%UNIQUE_ID%"},
+                                "append_action": "OVERWRITE_IF_EXISTS_OR_ADD",
+                            }
+                        },
+                    ],
+                },
+            }
+        ],
+        "access_log": [
+            {
+                "name": "ended",
+                "filter": {"response_flag_filter": {}},
+                "typed_config": {
+                    "@type": _TYPES + "envoy.extensions.access_loggers.file.v3.FileAccessLog",
+                    "path": str(log),
+                    "log_format": {"text_format_source": {"inline_string": f"%REQ({STREAM_ID})%\n"}},
+                },
+            }
+        ],
+        "max_request_headers_kb": -(-settings.max_header_bytes // 1024),
+        # A stream may be silent for as long as its deadline allows, so nothing but its head is timed here.
+        "stream_idle_timeout": "0s",
+        "request_timeout": "0s",
+        "request_headers_timeout": "10s",
+        "drain_timeout": "1s",
+        "delayed_close_timeout": "1s",
+        "common_http_protocol_options": {"idle_timeout": "3600s", "max_headers_count": 1000},
+        "http2_protocol_options": {
+            "max_concurrent_streams": settings.max_concurrent_streams,
+            "initial_stream_window_size": WINDOW,
+            "initial_connection_window_size": CONNECTION_WINDOW,
+            "allow_connect": False,
+            "connection_keepalive": {
+                "interval": f"{KEEPALIVE_SECONDS}s",
+                "timeout": f"{KEEPALIVE_TIMEOUT_SECONDS}s",
+            },
+        },
+        # What a signature covers is the path as the client wrote it.
+        "normalize_path": False,
+        "merge_slashes": False,
+        "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
+        "route_config": {"virtual_hosts": [{"name": "mfn", "domains": ["*"]}]},
+        "http_filters": [
+            {
+                "name": "pyvoy",
+                "typed_config": {
+                    "@type": _TYPES + "envoy.extensions.filters.http.dynamic_modules.v3.DynamicModuleFilter",
+                    "dynamic_module_config": {"module": {"local": {"filename": _module_path()}}},
+                    "filter_name": "pyvoy",
+                    "terminal_filter": True,
+                    "filter_config": {
+                        "@type": _TYPES + "google.protobuf.StringValue",
+                        "value": json.dumps(module),
+                    },
+                },
+            }
+        ],
+    }
+
+
+def _tls(tls: TlsSettings) -> Mapping[str, Any]:
+    common: dict[str, Any] = {
+        "tls_params": {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"},
+        "alpn_protocols": ["h2", "http/1.1"],
+        "tls_certificates": [
+            {
+                "certificate_chain": {"filename": str(tls.certificate)},
+                "private_key": {"filename": str(tls.key)},
+            }
+        ],
+    }
+    if tls.client_ca is not None:
+        common["validation_context"] = {"trusted_ca": {"filename": str(tls.client_ca)}}
+    return {
+        "name": "envoy.transport_sockets.tls",
+        "typed_config": {
+            "@type": _TYPES + "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+            "common_tls_context": common,
+            "require_client_certificate": tls.client_ca is not None,
+        },
+    }
+
+
+def _module_path() -> str:
+    found = importlib.util.find_spec("pyvoy._pyvoy")
+    if found is None or found.origin is None:
+        raise OSError("the package pyvoy is installed without its native module; install it again")
+    return found.origin

@@ -1,0 +1,241 @@
+"""gRPC over HTTP/2, on ASGI: one request is one call, of any of the four shapes."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from mfn_core.call import Call, Metadata, Peer, Request
+from mfn_core.dispatcher import Dispatcher, Outcome
+from mfn_core.errors import Code, MfnError
+from mfn_core.operation import Operation
+from mfn_transport_asgi._asgi import Message, Receive, Scope, Send, plain_reply
+from mfn_transport_asgi._disconnects import Disconnects
+from mfn_transport_asgi._exchange import Exchange, Inbound, read_single, reply_body
+from mfn_transport_asgi._metadata import RequestHead, encode_metadata
+from mfn_transport_asgi._settings import AsgiSettings
+from mfn_transport_asgi._status import status_headers
+
+__all__ = ["CONTENT_TYPES", "GrpcProtocol"]
+
+_log = logging.getLogger(__name__)
+
+CONTENT_TYPES = (b"application/grpc", b"application/grpc+proto")
+
+_HEADERS = [(b"content-type", b"application/grpc"), (b"grpc-accept-encoding", b"identity,gzip,deflate")]
+_HEADERS_GZIP = [*_HEADERS, (b"grpc-encoding", b"gzip")]
+# The server only reads these, so that one of each does for every call.
+_START = {"type": "http.response.start", "status": 200, "headers": _HEADERS, "trailers": True}
+_END = {"type": "http.response.body", "body": b"", "more_body": False}
+_INTERNAL = {
+    "type": "http.response.start",
+    "status": 200,
+    "headers": [*_HEADERS, *status_headers(Outcome(code=Code.INTERNAL, message="internal error"))],
+    "trailers": False,
+}
+_TRAILERS_OK = {"type": "http.response.trailers", "headers": [(b"grpc-status", b"0")], "more_trailers": False}
+
+
+_Awaited = tuple[float, Operation, RequestHead, Scope, Send]
+"""A call whose one message is on its way, and since when. A tuple: one is made for every call."""
+
+
+class GrpcProtocol:
+    """Makes calls of ASGI requests whose content type is gRPC's, for one listener."""
+
+    content_types = CONTENT_TYPES
+
+    def __init__(self, dispatcher: Dispatcher, name: str, settings: AsgiSettings, disconnects: Disconnects) -> None:
+        """Serve the dispatcher's operations.
+
+        Args:
+            dispatcher: takes every call.
+            name: of the transport in the configuration.
+            settings: of the listener.
+            disconnects: tells the calls whose client is gone.
+        """
+        self._dispatcher = dispatcher
+        self._name = name
+        self._limit = settings.max_message_bytes
+        self._compress_from = settings.compress_from_bytes
+        self._patience = settings.receive_seconds
+        self._identifies = settings.tls is not None and settings.tls.client_ca is not None
+        self._disconnects = disconnects
+        self._routes = {path.encode(): operation for path, operation in dispatcher.operations.items()}
+        self._awaited: dict[Receive, _Awaited] = {}
+        self._late: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.TimerHandle | None = None
+        self.active = 0
+        """Requests whose reply has not been handed over to Envoy whole."""
+
+    def start(self) -> None:
+        """Begin to look for calls whose message does not come."""
+        loop = asyncio.get_running_loop()
+        interval = min(1.0, self._patience / 4)
+
+        def look() -> None:
+            self._refuse_late()
+            self._timer = loop.call_later(interval, look)
+
+        self._timer = loop.call_later(interval, look)
+
+    def stop(self) -> None:
+        """Stop looking; safe to call twice."""
+        if self._timer is not None:
+            self._timer.cancel()
+
+    async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request; a call that fails in any way still gets its status."""
+        self.active += 1
+        try:
+            if scope["method"] != "POST":
+                await plain_reply(send, 405, b"gRPC calls are POST requests\n", [(b"allow", b"POST")])
+            elif scope["http_version"] != "2":
+                await plain_reply(send, 505, b"gRPC needs HTTP/2\n")
+            else:
+                await self._receive(scope, receive, send)
+        except OSError as gone:
+            _log.debug("the client left before its reply was whole: %r", gone)
+        except Exception:  # noqa: BLE001 - the transport's own defect: the client must hear of it, and the log
+            # One that escapes is answered by the server with a success that has no message.
+            _log.exception("a call failed in its transport")
+            await send(_INTERNAL)
+            await send(_END)
+        finally:
+            self.active -= 1
+
+    async def _receive(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path: bytes = scope["raw_path"]
+        operation = self._routes.get(path)
+        if operation is None:
+            operation = self._dispatcher.unknown(path.decode("latin-1"))
+        head = RequestHead(scope["headers"])
+        fault = head.fault
+        request: Request | None = None
+        if not operation.shape.client_streams and fault is None:
+            self._awaited[receive] = (time.monotonic(), operation, head, scope, send)
+            try:
+                request = await read_single(receive, limit=self._limit, encoding=head.encoding)
+            except MfnError as found:
+                fault = found
+            if self._awaited.pop(receive, None) is None:
+                return  # it came too late: the call has been refused
+        await self._call(operation, head, scope, receive, send, request, fault)
+
+    async def _call(
+        self,
+        operation: Operation,
+        head: RequestHead,
+        scope: Scope,
+        receive: Receive | None,
+        send: Send,
+        request: Request | None,
+        fault: MfnError | None,
+    ) -> None:
+        shape = operation.shape
+        compress_from = self._compress_from if head.gzip else 0
+        exchange: Exchange | None = None
+        if receive is not None and (shape.client_streams or shape.server_streams):
+            inbound = Inbound(receive, limit=self._limit, encoding=head.encoding)
+            exchange = Exchange(inbound, send, compress_from=compress_from)
+        call = Call(
+            id=self._dispatcher.new_call_id(),
+            operation=operation,
+            transport=self._name,
+            metadata=Metadata(head.metadata),
+            peer=_peer_of(scope, self._identifies),
+            deadline=head.deadline,
+            request=request,
+            inbound=exchange if shape.client_streams else None,
+            deliver=exchange.deliver if exchange is not None and shape.server_streams else None,
+            fault=fault,
+        )
+        if exchange is not None:
+            exchange.begin(call, lambda: _start(call, compress_from))
+        stream = head.stream_id
+        if stream is not None and not self._disconnects.add(stream, call):
+            call.fault = fault or call.aborted()
+        try:
+            outcome = await self._dispatcher.dispatch(call)
+        finally:
+            if stream is not None:
+                self._disconnects.discard(stream)
+        reply = outcome.reply
+        # Made before anything is sent: what a handler has left in its metadata may not be fit to be.
+        trailers = _trailers(call, outcome)
+        if exchange is not None and exchange.started:
+            await send(_END)
+        elif reply is not None:
+            body = await reply_body(reply, compress_from)
+            await send(_start(call, compress_from))
+            await send({"type": "http.response.body", "body": body, "more_body": False})
+        elif call.initial_metadata:
+            await send(_start(call, 0))
+            await send(_END)
+        else:
+            # A reply without messages is its head alone, which carries the status as well.
+            headers = [*_HEADERS, *trailers["headers"]]
+            await send({"type": "http.response.start", "status": 200, "headers": headers, "trailers": False})
+            await send(_END)
+            return
+        await send(trailers)
+
+    def _refuse_late(self) -> None:
+        """Refuse the calls whose message has not come in time. What reads it is woken by the end of the stream."""
+        latest = time.monotonic() - self._patience
+        for receive, awaited in tuple(self._awaited.items()):
+            if awaited[0] > latest:
+                break  # they are in the order of their arrival
+            del self._awaited[receive]
+            task = asyncio.get_running_loop().create_task(self._refuse(awaited))
+            self._late.add(task)
+            task.add_done_callback(self._late.discard)
+
+    async def _refuse(self, awaited: _Awaited) -> None:
+        _, operation, head, scope, send = awaited
+        fault = MfnError(
+            Code.DEADLINE_EXCEEDED, f"the request's message did not arrive within {self._patience:g} s; send it at once"
+        )
+        self.active += 1
+        try:
+            await self._call(operation, head, scope, None, send, None, fault)
+        except OSError as gone:
+            _log.debug("the client left before it was refused: %r", gone)
+        finally:
+            self.active -= 1
+
+
+def _start(call: Call, compress_from: int) -> Message:
+    if not call.initial_metadata and not compress_from:
+        return _START
+    headers = [*(_HEADERS_GZIP if compress_from else _HEADERS), *encode_metadata(call.initial_metadata)]
+    return {"type": "http.response.start", "status": 200, "headers": headers, "trailers": True}
+
+
+def _trailers(call: Call, outcome: Outcome) -> Message:
+    if outcome.code is Code.OK and not call.trailing_metadata:
+        return _TRAILERS_OK
+    headers = [*status_headers(outcome), *encode_metadata(call.trailing_metadata)]
+    return {"type": "http.response.trailers", "headers": headers, "more_trailers": False}
+
+
+def _peer_of(scope: Scope, identifies: bool) -> Peer:
+    client = scope["client"]
+    if client is None:
+        return Peer(address="unknown")
+    host, port = client
+    identity: str | None = None
+    if identifies:
+        tls: Mapping[str, Any] = scope["extensions"].get("tls") or {}
+        identity = tls.get("client_cert_name")
+    return _peer(host, port, identity)
+
+
+@lru_cache(maxsize=4096)
+def _peer(host: str, port: int, identity: str | None) -> Peer:
+    # A connection carries many calls.
+    return Peer(address=f"[{host}]:{port}" if ":" in host else f"{host}:{port}", tls_identity=identity)

@@ -1,0 +1,171 @@
+"""Headers to metadata and back: which are the protocol's own, what is base64, and the forms of timeout and message."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import logging
+import re
+import time
+from collections.abc import Iterable
+from functools import lru_cache
+
+from attrs import frozen
+
+from mfn_core.errors import Code, MfnError
+from mfn_transport_asgi._framing import ENCODINGS
+
+__all__ = ["RequestHead", "encode_metadata", "parse_timeout", "percent_encode"]
+
+_log = logging.getLogger(__name__)
+
+_TE, _TIMEOUT, _ENCODING, _ACCEPT_ENCODING, _STREAM_ID = range(5)
+
+_RESERVED: dict[bytes, int | None] = {
+    b"te": _TE,
+    b"grpc-timeout": _TIMEOUT,
+    b"grpc-encoding": _ENCODING,
+    b"grpc-accept-encoding": _ACCEPT_ENCODING,
+    b"x-mfn-id": _STREAM_ID,
+    b"content-type": None,
+    b"host": None,
+    b"connection": None,
+    b"content-length": None,
+    b"transfer-encoding": None,
+    b"x-forwarded-proto": None,
+}
+"""Headers that are no metadata: of HTTP, of gRPC, and what the listener itself adds."""
+
+
+@frozen
+class _Binary:
+    """The key of metadata whose values are bytes."""
+
+    key: str
+
+
+@lru_cache(maxsize=1024)
+def _meaning(name: bytes) -> str | int | _Binary | None:
+    """What a header is: metadata of that key, a header of the protocol by its number, or nothing. A client sends the
+    same few names with every call."""
+    if name in _RESERVED:
+        return _RESERVED[name]
+    if name.startswith(b"grpc-"):
+        return None
+    key = name.decode("latin-1")
+    return _Binary(key) if key.endswith("-bin") else key
+
+
+class RequestHead:
+    """What the headers of a request say, read in one pass on receipt."""
+
+    __slots__ = ("deadline", "encoding", "fault", "gzip", "metadata", "stream_id")
+
+    metadata: list[tuple[str, str | bytes]]
+    deadline: float | None
+    """On the clock of `time.monotonic`."""
+    encoding: bytes | None
+    """How messages are compressed that say they are: a key of `ENCODINGS`; None: not at all."""
+    gzip: bool
+    """Whether the client reads replies in gzip."""
+    stream_id: bytes | None
+    """The listener's own id of the stream."""
+    fault: MfnError | None
+    """The first thing that is wrong with them."""
+
+    def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+        found: list[bytes | None] = [None, None, None, None, None]
+        self.metadata = metadata = []
+        self.fault = None
+        self.deadline = None
+        for name, value in headers:
+            meaning = _meaning(name)
+            if isinstance(meaning, str):
+                metadata.append((meaning, value.decode("latin-1")))
+            elif isinstance(meaning, int):
+                found[meaning] = value
+            elif meaning is not None:
+                self._read_binary(meaning.key, value)
+        te, timeout, self.encoding, accepted, self.stream_id = found
+        self.gzip = accepted is not None and b"gzip" in accepted
+        if timeout is not None:
+            try:
+                self.deadline = time.monotonic() + parse_timeout(timeout)
+            except MfnError as wrong:
+                self.fault = wrong
+        if te != b"trailers":
+            # Without them the final status could not be sent: a proxy on the way does not pass trailers on.
+            self.fault = MfnError(Code.INVALID_ARGUMENT, "the request has no 'te: trailers', so a proxy drops trailers")
+        if self.encoding == b"identity":
+            self.encoding = None
+        elif self.encoding is not None and self.encoding not in ENCODINGS:
+            shown = self.encoding[:32].decode("ascii", "backslashreplace")
+            self.fault = MfnError(
+                Code.UNIMPLEMENTED, f"grpc-encoding {shown!r} is not supported; use identity, gzip or deflate"
+            )
+
+    def _read_binary(self, key: str, value: bytes) -> None:
+        """One header may hold several values, joined by commas."""
+        try:
+            self.metadata.extend((key, _binary(key, part)) for part in value.split(b","))
+        except MfnError as wrong:
+            self.fault = wrong
+
+
+def _binary(key: str, value: bytes) -> bytes:
+    """The bytes of a base64 value, with or without padding."""
+    stripped = value.strip()
+    try:
+        return base64.b64decode(stripped + b"=" * (-len(stripped) % 4), validate=True)
+    except binascii.Error as wrong:
+        raise MfnError(Code.INVALID_ARGUMENT, f"metadata {key!r} is not valid base64", reason=str(wrong)) from None
+
+
+_TIMEOUT_FORM = re.compile(rb"([0-9]{1,8})([HMSmun])")
+_UNITS = {b"H": 3600.0, b"M": 60.0, b"S": 1.0, b"m": 1e-3, b"u": 1e-6, b"n": 1e-9}
+
+
+def parse_timeout(value: bytes) -> float:
+    """Seconds of a `grpc-timeout`: up to eight digits and one of the units H, M, S, m, u and n.
+
+    Raises:
+        MfnError: INVALID_ARGUMENT: it has another form.
+    """
+    match = _TIMEOUT_FORM.fullmatch(value)
+    if match is None:
+        shown = value[:32].decode("ascii", "backslashreplace")
+        raise MfnError(
+            Code.INVALID_ARGUMENT, f"grpc-timeout {shown!r} is not up to eight digits and a unit of H, M, S, m, u or n"
+        )
+    return int(match[1]) * _UNITS[match[2]]
+
+
+_UNSAFE = re.compile(rb"[^\x20-\x24\x26-\x7e]")
+
+
+def percent_encode(text: str) -> bytes:
+    """A `grpc-message`: UTF-8 in which everything but printable ASCII, and `%` itself, is percent-encoded."""
+    raw = text.encode("utf-8", "backslashreplace")
+    return _UNSAFE.sub(lambda match: b"%%%02X" % match[0][0], raw)
+
+
+_KEY = re.compile(r"[0-9a-z_.-]+")
+_NOT_VISIBLE = re.compile(rb"[^\x20-\x7e]")
+
+
+def encode_metadata(pairs: Iterable[tuple[str, str | bytes]]) -> list[tuple[bytes, bytes]]:
+    """Metadata as headers or trailers. What the wire cannot carry is left out and logged: it is the handler's defect,
+    and the call itself is sound."""
+    encoded: list[tuple[bytes, bytes]] = []
+    for key, value in pairs:
+        if _KEY.fullmatch(key) is None or key.startswith("grpc-") or key.encode() in _RESERVED:
+            _log.error("metadata key %r cannot be sent; keys are of lower-case letters, digits, _, . and -", key)
+        elif key.endswith("-bin"):
+            raw = value.encode() if isinstance(value, str) else value
+            encoded.append((key.encode(), base64.b64encode(raw).rstrip(b"=")))
+        elif isinstance(value, bytes):
+            _log.error("metadata %r is bytes, which only a key that ends in -bin can carry", key)
+        else:
+            text = value.encode("ascii", "backslashreplace")
+            encoded.append((key.encode(), _NOT_VISIBLE.sub(b" ", text).strip()))
+    return encoded

@@ -1,0 +1,79 @@
+"""The `[transports.asgi]` table."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from attrs import frozen
+
+from mfn_core.config import between, listen_address, setting
+
+__all__ = ["AsgiSettings", "TlsSettings"]
+
+
+@frozen(kw_only=True)
+class TlsSettings:
+    """The `[transports.asgi.tls]` table. Nothing older than TLS 1.3 is spoken.
+
+    The files are read by Envoy, by name: their content is in no configuration, log or error.
+    """
+
+    certificate: Path = setting(help="PEM file of the server's certificate, followed by its intermediates")
+    key: Path = setting(help="PEM file of the certificate's private key, not encrypted")
+    client_ca: Path | None = setting(
+        default=None,
+        help="PEM file of the authorities whose client certificates are demanded; unset: none is asked for",
+    )
+
+
+@frozen(kw_only=True)
+class AsgiSettings:
+    """One listener of the ASGI transport.
+
+    Raises:
+        ValueError: a value is out of its bounds.
+    """
+
+    listen: str = setting(
+        default="127.0.0.1:8080", help="host:port to listen on; port 0 asks for a free one", validator=listen_address
+    )
+    tls: TlsSettings | None = setting(default=None, help="certificate and key; unset: plain text")
+    max_message_bytes: int = setting(
+        default=16 * 1024 * 1024,
+        help="largest message that is taken, once decompressed",
+        unit="bytes",
+        validator=between(1024, 1 << 30),
+    )
+    max_concurrent_streams: int = setting(
+        default=1000, help="calls in flight on one connection; further ones wait", validator=between(1, 1_000_000)
+    )
+    max_header_bytes: int = setting(
+        default=32 * 1024,
+        help="largest metadata of a call, rounded up to whole KiB; more ends the call, twice as much its connection",
+        unit="bytes",
+        validator=between(1024, 1 << 20),
+    )
+    max_connections: int = setting(
+        default=10_000,
+        help="connections of a worker; further ones are closed at once",
+        validator=between(1, 1_000_000),
+    )
+    receive_seconds: float = setting(
+        default=60.0,
+        help="time that a client has to send the one message of a call that does not stream",
+        unit="seconds",
+        validator=between(0.1, 3600.0),
+    )
+    compress_from_bytes: int = setting(
+        default=0,
+        help="replies of at least this size are compressed where the client accepts it; 0: never",
+        unit="bytes",
+        validator=between(0, 1 << 30),
+    )
+    loop: Literal["asyncio", "uvloop"] = setting(default="uvloop", help="event loop of the worker", validator=None)
+
+    @property
+    def encrypted(self) -> bool:
+        """Whether TLS is configured."""
+        return self.tls is not None
