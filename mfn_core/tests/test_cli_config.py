@@ -20,7 +20,7 @@ from mfn_core.cli import main
 from mfn_core.cli._flags import Flags
 from mfn_core.components import ComponentKind
 from mfn_core.config import ConfigError, Document, EnvironmentName, Problem, apply_environment, read_document
-from mfn_core.config._environment import boolean, file_path, megabytes, milliseconds, port
+from mfn_core.config.environment import boolean, file_path, megabytes, milliseconds, port
 from mfn_core.testing.process import toml_text
 
 TOY = Path(__file__).parent / "toy"

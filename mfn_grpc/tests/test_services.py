@@ -13,7 +13,7 @@ from grpc_health.v1.health_pb2 import HealthCheckRequest, HealthCheckResponse
 
 from mfn_core import Call, Code, Dispatcher, Metadata, Operation, Outcome, Peer, Request, Service, Shape
 from mfn_core.operation import Catalogue
-from mfn_grpc import HealthService, ReflectionService, with_reflection
+from mfn_grpc import HealthService, ReflectionMode, ReflectionService, with_reflection
 
 CHECK = "/grpc.health.v1.Health/Check"
 WATCH = "/grpc.health.v1.Health/Watch"
@@ -183,13 +183,26 @@ async def test_what_is_not_there_is_not_found_and_the_stream_goes_on(server: Ser
     assert answers[6].all_extension_numbers_response.base_type_name == "google.protobuf.FieldOptions"
 
 
-def test_a_transport_offers_reflection_as_it_is_told(server: Server) -> None:
-    paths = [path for path in server.dispatcher.operations if "reflection" in path]
+@pytest.mark.parametrize(
+    ("mode", "listen", "offered"),
+    [
+        ("public", "0.0.0.0:1", "public"),
+        ("authenticated", "127.0.0.1:1", "authenticated"),
+        ("off", "127.0.0.1:1", "off"),
+        ("auto", "127.0.0.1:1", "public"),
+        ("auto", "[::1]:1", "public"),
+        ("auto", "0.0.0.0:1", "authenticated"),
+    ],
+)
+def test_a_transport_offers_reflection_as_it_is_told(
+    server: Server, mode: ReflectionMode, listen: str, offered: str
+) -> None:
+    everything = server.dispatcher.operations
+    paths = [path for path in everything if "reflection" in path]
     assert len(paths) == 2
-    assert with_reflection(server.dispatcher.operations, "public") == dict(server.dispatcher.operations)
-    authenticated = with_reflection(server.dispatcher.operations, "authenticated")
-    off = with_reflection(server.dispatcher.operations, "off")
-    for path in paths:
-        assert not authenticated[path].public
-        assert path not in off
-    assert len(off) == len(server.dispatcher.operations) - 2
+    found = with_reflection(everything, mode, listen=listen)
+    if offered == "off":
+        assert set(everything) - set(found) == set(paths)
+    else:
+        assert [found[path].public for path in paths] == [offered == "public"] * 2
+    assert all(found[path] is everything[path] for path in found if path not in paths)

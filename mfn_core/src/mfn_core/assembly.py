@@ -206,6 +206,7 @@ def _rules(planned: Plan) -> Iterable[Problem]:
     """What must hold between the sections."""
     yield from _needed(planned)
     yield from _order(planned)
+    yield from _listeners(planned)
     yield from _exposure(planned)
     yield from _processes(planned)
 
@@ -292,6 +293,22 @@ def _order(planned: Plan) -> Iterable[Problem]:
                 path=path,
                 message=f"telemetry stands after {stage} and would not see what it refuses",
                 remedy=f"move 'telemetry' before {stage!r}",
+            )
+
+
+def _listeners(planned: Plan) -> Iterable[Problem]:
+    """Each transport has an address of its own: that of another one is free until both are started."""
+    first: dict[str, PlannedComponent] = {}
+    for transport in planned.of(ComponentKind.TRANSPORT):
+        listen = getattr(transport.config, "listen", None)
+        if not isinstance(listen, str) or listen.rpartition(":")[2] == "0":
+            continue
+        other = first.setdefault(listen, transport)
+        if other is not transport:
+            yield Problem(
+                path=f"{transport.path}.listen",
+                message=f"{listen} is the address of {other.path} too",
+                remedy="give each transport a port of its own",
             )
 
 

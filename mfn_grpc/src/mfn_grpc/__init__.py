@@ -3,6 +3,14 @@
 from __future__ import annotations
 
 from mfn_grpc.health import HEALTH, HealthService
-from mfn_grpc.reflection import REFLECTION, ReflectionMode, ReflectionService, with_reflection
+from mfn_grpc.reflection import REFLECTION, REFLECTION_HELP, ReflectionMode, ReflectionService, with_reflection
 
-__all__ = ["HEALTH", "REFLECTION", "HealthService", "ReflectionMode", "ReflectionService", "with_reflection"]
+__all__ = [
+    "HEALTH",
+    "REFLECTION",
+    "REFLECTION_HELP",
+    "HealthService",
+    "ReflectionMode",
+    "ReflectionService",
+    "with_reflection",
+]

@@ -12,12 +12,17 @@ from google.protobuf.descriptor import FileDescriptor
 from grpc_reflection.v1alpha import reflection_pb2
 
 from mfn_core import Call, ComponentContext, ComponentSpec, NoSettings, Operation, Service, Shape
+from mfn_core.assembly import is_loopback
 from mfn_core.operation import Catalogue
 
-__all__ = ["REFLECTION", "ReflectionMode", "ReflectionService", "with_reflection"]
+__all__ = ["REFLECTION", "REFLECTION_HELP", "ReflectionMode", "ReflectionService", "with_reflection"]
 
-ReflectionMode = Literal["public", "authenticated", "off"]
-"""Who may ask: everybody, callers who prove who they are, or nobody."""
+ReflectionMode = Literal["auto", "public", "authenticated", "off"]
+"""Who may ask: everybody, callers who prove who they are, or nobody. `auto`: everybody on loopback, else callers who
+prove who they are."""
+
+REFLECTION_HELP = "who may ask for descriptors: public, authenticated or off; auto: public on loopback alone"
+"""What a transport's setting says of itself."""
 
 V1 = "grpc.reflection.v1"
 V1ALPHA = "grpc.reflection.v1alpha"
@@ -184,11 +189,13 @@ def _with_dependencies(file: FileDescriptor) -> list[FileDescriptor]:
     return list(found.values())
 
 
-def with_reflection(operations: Mapping[str, Operation], mode: ReflectionMode) -> dict[str, Operation]:
+def with_reflection(operations: Mapping[str, Operation], mode: ReflectionMode, *, listen: str) -> dict[str, Operation]:
     """The operations of a server as a transport offers them, by path: reflection public, authenticated or left out.
 
-    Called once by a transport, when it starts.
+    Called once by a transport, when it starts; `listen` is its `host:port`.
     """
+    if mode == "auto":
+        mode = "public" if is_loopback(listen) else "authenticated"
     offered = dict(operations)
     for package in (V1, V1ALPHA):
         path = f"/{package}.ServerReflection/{METHOD}"

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from mfn_core import Call, ComponentContext, ConfigError, MfnError, Peer
 from mfn_core.config import ServerSettings
 from mfn_core.execution import ComputePool
+from mfn_core.operation import Catalogue
 from mfn_core.testing.limits import LimiterSuite
 from mfn_core.testing.plugin import PluginSuite
 from mfn_ratelimit import Buckets, PolicySettings, TokenBucketLimiter, TokenBucketSettings
@@ -213,6 +214,7 @@ def test_a_policy_that_does_not_exist_is_named_with_what_is_meant() -> None:
         server=ServerSettings(),
         worker=0,
         compute=ComputePool({}),
+        catalogue=Catalogue(),
         log=logging.getLogger("test"),
     )
     with pytest.raises(ConfigError) as refused:

@@ -115,7 +115,9 @@ def test_a_bomb_is_refused_at_the_limit_and_not_unpacked(members: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "damaged", [b"", b"\x1f\x8b", gzip.compress(b"text")[:-3], gzip.compress(b"text") + b"tail", b"not gzip at all"]
+    "damaged",
+    [b"", b"\x1f\x8b", gzip.compress(b"text")[:-3], gzip.compress(b"text") + b"tail", b"not gzip at all"],
+    ids=["nothing", "head", "cut", "tail", "other"],
 )
 def test_damaged_compression_is_refused(damaged: bytes) -> None:
     with pytest.raises(MfnError, match="not valid gzip") as refused:

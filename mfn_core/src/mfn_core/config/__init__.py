@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from mfn_core.config._decode import decode
 from mfn_core.config._document import Document, override, read_document
-from mfn_core.config._environment import EnvironmentName, apply_environment
 from mfn_core.config._plain import plain
 from mfn_core.config._problems import ConfigError, Problem, join_path, suggest
 from mfn_core.config._schema import json_schema
@@ -24,6 +23,7 @@ from mfn_core.config._validators import (
     positive,
     split_address,
 )
+from mfn_core.config.environment import EnvironmentName, apply_environment
 
 __all__ = [
     "ALLOWANCES",

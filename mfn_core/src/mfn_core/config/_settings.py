@@ -6,9 +6,9 @@ from typing import Any, Literal
 
 from attrs import frozen
 
-from mfn_core.config._environment import EnvironmentName, boolean, whole_number
 from mfn_core.config._setting import setting
 from mfn_core.config._validators import at_least, between, each, non_empty, one_of
+from mfn_core.config.environment import EnvironmentName, boolean, whole_number
 
 __all__ = ["ALLOWANCES", "SERVER_ENVIRONMENT", "CacheSettings", "PipelineSettings", "ServerSettings"]
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 import numpy as np
@@ -11,11 +11,26 @@ import numpy.typing as npt
 import pytest
 
 from mfn_core.compute import Backend, NeverCancelled, Session, SupportsCheckpoint, SupportsRestore, SupportsSteering
-from mfn_model import FieldSpec, FieldState, mycelium_spec, reference_mycelium
+from mfn_model import (
+    MYCELIUM,
+    MYCELIUM_RD,
+    FieldSpec,
+    FieldState,
+    mycelium_rd_spec,
+    mycelium_spec,
+    reference_mycelium,
+    reference_mycelium_rd,
+)
 
 __all__ = ["NEVER", "BackendCases", "CancelledAfter", "assert_same_state"]
 
 NEVER = NeverCancelled()
+
+_REFERENCES: Mapping[str, Callable[[FieldSpec, int], FieldState]] = {
+    MYCELIUM.name: reference_mycelium,
+    MYCELIUM_RD.name: reference_mycelium_rd,
+}
+"""The plain evaluation of every model that `specs` tries."""
 
 
 class CancelledAfter:
@@ -65,6 +80,34 @@ class BackendCases:
         "one cell": mycelium_spec(seed=8, grid_size=1, spike_probability=0.5),
         "two cells a side": mycelium_spec(seed=9, grid_size=2, spike_probability=0.5),
         "a grid of odd size": mycelium_spec(seed=10, grid_size=201, spike_probability=0.9),
+        "rd: defaults": mycelium_rd_spec(grid_size=32),
+        "rd: without activator and inhibitor": mycelium_rd_spec(seed=1, grid_size=24, turing_enabled=False),
+        "rd: nothing flows through the edge": mycelium_rd_spec(
+            seed=2, grid_size=17, spike_probability=1.0, boundary="neumann"
+        ),
+        "rd: an edge held at its default": mycelium_rd_spec(seed=3, grid_size=18, alpha=0.12, boundary="dirichlet"),
+        "rd: an edge held at rest, without the others": mycelium_rd_spec(
+            seed=4, grid_size=13, turing_enabled=False, boundary="dirichlet", boundary_potential=-0.070
+        ),
+        "rd: a Turing pattern that is kicked": mycelium_rd_spec(
+            seed=5,
+            grid_size=8,
+            turing_threshold=0.5,
+            d_activator=0.01,
+            d_inhibitor=0.24,
+            r_activator=0.1,
+            r_inhibitor=0.001,
+            boundary="neumann",
+        ),
+        "rd: diffusion and reaction at their limits": mycelium_rd_spec(
+            seed=6, grid_size=15, alpha=0.2499, d_activator=0.2499, d_inhibitor=0.2499, r_activator=0.1, r_inhibitor=0.1
+        ),
+        "rd: noise at a held edge": mycelium_rd_spec(
+            seed=7, grid_size=16, jitter=True, jitter_variance=1e-5, boundary="dirichlet", boundary_potential=0.04
+        ),
+        "rd: one cell": mycelium_rd_spec(seed=8, grid_size=1, spike_probability=0.5, boundary="dirichlet"),
+        "rd: two cells a side": mycelium_rd_spec(seed=9, grid_size=2, spike_probability=0.5, boundary="neumann"),
+        "rd: a grid of odd size": mycelium_rd_spec(seed=10, grid_size=201, spike_probability=0.9, boundary="neumann"),
     }
     """Specifications by what they try; those that the backend does not support are left out."""
 
@@ -75,7 +118,7 @@ class BackendCases:
 
     def reference(self, spec: FieldSpec, steps: int) -> FieldState:
         """The true state of one of `specs`."""
-        return reference_mycelium(spec, steps)
+        return _REFERENCES[spec.model](spec, steps)
 
     # What the tests share.
 
@@ -84,8 +127,12 @@ class BackendCases:
         assert found, "the backend supports none of the suite's specifications"
         return found
 
-    def one(self, backend: Backend) -> FieldSpec:
-        return next(iter(self.supported(backend).values()))
+    def one_of_each_model(self, backend: Backend) -> list[FieldSpec]:
+        """The first specification of every model that the backend supports."""
+        first: dict[str, FieldSpec] = {}
+        for spec in self.supported(backend).values():
+            first.setdefault(spec.model, spec)
+        return list(first.values())
 
     def after(self, backend: Backend, spec: FieldSpec, steps: int) -> FieldState:
         session = backend.open(spec)

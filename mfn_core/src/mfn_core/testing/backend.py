@@ -9,6 +9,7 @@ import pickle
 import statistics
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -42,8 +43,9 @@ _FOREIGN = FieldModel(
 class BackendSuite(BackendCases):
     """Subclass it under a name that begins with `Test`, and give a fixture `backend`.
 
-    A backend of another model than mycelium also gives `specs` and `reference`. What a session can do beyond the
-    contract (steering, checkpoints) is tested where it is there and skipped where it is not.
+    The suite knows the models `mycelium` and `mycelium_rd`, and tries those of them that the backend supports, under
+    every boundary that it supports. A backend of another model also gives `specs` and `reference`. What a session can
+    do beyond the contract (steering, checkpoints) is tested where it is there and skipped where it is not.
     """
 
     # Trajectories.
@@ -77,9 +79,9 @@ class BackendSuite(BackendCases):
             assert_same_state(self.after(backend, spec, 20), self.after(backend, spec, 20), about=title)
 
     def test_another_seed_gives_another_field(self, backend: Backend) -> None:
-        spec = self.one(backend)
-        other = FieldSpec(model=spec.model, grid_size=spec.grid_size, seed=spec.seed + 1, parameters=spec.parameters)
-        assert not np.array_equal(self.after(backend, spec, 5).field, self.after(backend, other, 5).field)
+        for spec in self.one_of_each_model(backend):
+            other = replace(spec, seed=spec.seed + 1)
+            assert not np.array_equal(self.after(backend, spec, 5).field, self.after(backend, other, 5).field)
 
     # Stepping.
 
@@ -92,54 +94,53 @@ class BackendSuite(BackendCases):
             session.close()
 
     def test_no_steps_change_nothing(self, backend: Backend) -> None:
-        spec = self.one(backend)
-        session = backend.open(spec)
-        before = session.state()
-        assert session.step(0, NEVER) == 0
-        assert_same_state(session.state(), before)
-        session.step(30, NEVER)
-        assert_same_state(session.state(), self.after(backend, spec, 30))
-        session.close()
+        for spec in self.one_of_each_model(backend):
+            session = backend.open(spec)
+            before = session.state()
+            assert session.step(0, NEVER) == 0
+            assert_same_state(session.state(), before)
+            session.step(30, NEVER)
+            assert_same_state(session.state(), self.after(backend, spec, 30))
+            session.close()
 
     def test_a_negative_number_of_steps_is_refused_and_changes_nothing(self, backend: Backend) -> None:
-        spec = self.one(backend)
-        session = backend.open(spec)
-        with pytest.raises(ValueError, match="-1"):
-            session.step(-1, NEVER)
-        assert session.step(4, NEVER) == 4
-        assert_same_state(session.state(), self.after(backend, spec, 4))
-        session.close()
+        for spec in self.one_of_each_model(backend):
+            session = backend.open(spec)
+            with pytest.raises(ValueError, match="-1"):
+                session.step(-1, NEVER)
+            assert session.step(4, NEVER) == 4
+            assert_same_state(session.state(), self.after(backend, spec, 4))
+            session.close()
 
     # Cancellation.
 
     def test_a_token_that_is_set_already_allows_no_step(self, backend: Backend) -> None:
-        spec = self.one(backend)
-        session = backend.open(spec)
-        assert session.step(10, CancelledAfter(0)) == 0
-        assert_same_state(session.state(), self.after(backend, spec, 0))
-        session.close()
+        for spec in self.one_of_each_model(backend):
+            session = backend.open(spec)
+            assert session.step(10, CancelledAfter(0)) == 0
+            assert_same_state(session.state(), self.after(backend, spec, 0))
+            session.close()
 
     def test_a_cancelled_session_stands_at_a_whole_step_and_may_go_on(self, backend: Backend) -> None:
-        spec = self.one(backend)
-        session = backend.open(spec)
-        done = session.step(_ENDLESS, CancelledAfter(2))
-        assert 0 < done < _ENDLESS
-        assert session.state().step == done
-        assert_same_state(session.state(), self.after(backend, spec, done))
-        assert session.step(9, NEVER) == 9
-        assert_same_state(session.state(), self.after(backend, spec, done + 9))
-        session.close()
+        for spec in self.one_of_each_model(backend):
+            session = backend.open(spec)
+            done = session.step(_ENDLESS, CancelledAfter(2))
+            assert 0 < done < _ENDLESS
+            assert session.state().step == done
+            assert_same_state(session.state(), self.after(backend, spec, done))
+            assert session.step(9, NEVER) == 9
+            assert_same_state(session.state(), self.after(backend, spec, done + 9))
+            session.close()
 
     def test_the_token_is_looked_at_every_few_milliseconds(self, backend: Backend) -> None:
-        spec = self.one(backend)
-        spec = FieldSpec(model=spec.model, grid_size=64, seed=spec.seed, parameters=spec.parameters)
-        session = backend.open(spec)
-        session.step(1, NEVER)  # a backend that compiles does so now
-        token = CancelledAfter(25)
-        session.step(_ENDLESS, token)
-        session.close()
-        gaps = [later - earlier for earlier, later in itertools.pairwise(token.times)]
-        assert statistics.median(gaps) <= self.longest_slice
+        for spec in self.one_of_each_model(backend):
+            session = backend.open(replace(spec, grid_size=64))
+            session.step(1, NEVER)  # a backend that compiles does so now
+            token = CancelledAfter(25)
+            session.step(_ENDLESS, token)
+            session.close()
+            gaps = [later - earlier for earlier, later in itertools.pairwise(token.times)]
+            assert statistics.median(gaps) <= self.longest_slice
 
     # Snapshots.
 
@@ -156,10 +157,11 @@ class BackendSuite(BackendCases):
             assert_same_state(snapshot, kept, about=title)
 
     def test_a_snapshot_cannot_be_written_to(self, backend: Backend) -> None:
-        state = self.after(backend, self.one(backend), 1)
-        for array in (state.field, *state.species.values()):
-            with pytest.raises(ValueError, match="read-only"):
-                array[0, 0] = 0.0
+        for spec in self.one_of_each_model(backend):
+            state = self.after(backend, spec, 1)
+            for array in (state.field, *state.species.values()):
+                with pytest.raises(ValueError, match="read-only"):
+                    array[0, 0] = 0.0
 
     def test_specifications_and_states_survive_pickling(self, backend: Backend) -> None:
         for title, spec in self.supported(backend).items():
@@ -173,13 +175,13 @@ class BackendSuite(BackendCases):
     # Refusal.
 
     def test_a_specification_out_of_bounds_is_refused(self, backend: Backend) -> None:
-        spec = self.one(backend)
-        for changes in self.tampered(spec):
-            broken = copy.copy(spec)
-            for name, value in changes.items():
-                object.__setattr__(broken, name, value)
-            with pytest.raises(SpecError):
-                backend.open(broken)
+        for spec in self.one_of_each_model(backend):
+            for changes in self.tampered(spec):
+                broken = copy.copy(spec)
+                for name, value in changes.items():
+                    object.__setattr__(broken, name, value)
+                with pytest.raises(SpecError):
+                    backend.open(broken)
 
     def tampered(self, spec: FieldSpec) -> Sequence[Mapping[str, Any]]:
         """Values that no specification can be made with, as if one had been tampered with."""
@@ -188,6 +190,8 @@ class BackendSuite(BackendCases):
             if parameter.kind == "float":
                 values = [math.nan, math.inf, parameter.maximum + 1.0, parameter.minimum - 1.0]
                 broken += [{"parameters": {**spec.parameters, parameter.name: value}} for value in values]
+        if len(spec.declaration.boundaries) > 1:
+            broken.append({"boundary": "no_such_boundary"})
         return [*broken, {"parameters": {**spec.parameters, "no_such_parameter": 1.0}}]
 
     def test_a_model_that_it_does_not_know_is_not_supported_and_refused(self, backend: Backend) -> None:
@@ -200,41 +204,42 @@ class BackendSuite(BackendCases):
     # Life of a session.
 
     def test_closing_twice_is_safe_and_a_closed_session_refuses(self, backend: Backend) -> None:
-        session = backend.open(self.one(backend))
-        session.step(1, NEVER)
-        session.close()
-        session.close()
-        with pytest.raises(RuntimeError, match="closed"):
+        for spec in self.one_of_each_model(backend):
+            session = backend.open(spec)
             session.step(1, NEVER)
-        with pytest.raises(RuntimeError, match="closed"):
-            session.state()
+            session.close()
+            session.close()
+            with pytest.raises(RuntimeError, match="closed"):
+                session.step(1, NEVER)
+            with pytest.raises(RuntimeError, match="closed"):
+                session.state()
 
     def test_sessions_do_not_affect_each_other(self, backend: Backend) -> None:
-        spec = self.one(backend)
-        first, second = backend.open(spec), backend.open(spec)
-        first.step(5, NEVER)
-        first.close()
-        second.step(8, NEVER)
-        assert_same_state(second.state(), self.after(backend, spec, 8))
-        second.close()
+        for spec in self.one_of_each_model(backend):
+            first, second = backend.open(spec), backend.open(spec)
+            first.step(5, NEVER)
+            first.close()
+            second.step(8, NEVER)
+            assert_same_state(second.state(), self.after(backend, spec, 8))
+            second.close()
 
     def test_sessions_in_parallel_threads_give_the_numbers_of_serial_ones(self, backend: Backend) -> None:
-        spec = self.one(backend)
-        specs = [FieldSpec(model=spec.model, grid_size=48, seed=seed, parameters=spec.parameters) for seed in range(8)]
-        serial = [self.after(backend, each, 60) for each in specs]
-        with ThreadPoolExecutor(8) as pool:
-            parallel = list(pool.map(lambda each: self.after(backend, each, 60), specs))
-        for one, other in zip(parallel, serial, strict=True):
-            assert_same_state(one, other)
+        for spec in self.one_of_each_model(backend):
+            specs = [replace(spec, grid_size=48, seed=seed) for seed in range(8)]
+            serial = [self.after(backend, each, 60) for each in specs]
+            with ThreadPoolExecutor(8) as pool:
+                parallel = list(pool.map(lambda each: self.after(backend, each, 60), specs))
+            for one, other in zip(parallel, serial, strict=True):
+                assert_same_state(one, other)
 
     def test_a_session_may_move_from_thread_to_thread(self, backend: Backend) -> None:
-        spec = self.one(backend)
-        session = backend.open(spec)
-        for _ in range(4):
-            with ThreadPoolExecutor(1) as pool:
-                assert pool.submit(session.step, 5, NEVER).result() == 5
-        assert_same_state(session.state(), self.after(backend, spec, 20))
-        session.close()
+        for spec in self.one_of_each_model(backend):
+            session = backend.open(spec)
+            for _ in range(4):
+                with ThreadPoolExecutor(1) as pool:
+                    assert pool.submit(session.step, 5, NEVER).result() == 5
+            assert_same_state(session.state(), self.after(backend, spec, 20))
+            session.close()
 
     def test_its_speed_is_a_positive_number(self, backend: Backend) -> None:
         if not isinstance(backend, SupportsSpeed):
@@ -258,83 +263,91 @@ class BackendSuite(BackendCases):
 
     def test_a_changed_parameter_takes_effect_from_the_next_step(self, backend: Backend) -> None:
         for title, spec in self.supported(backend).items():
-            numbers = [each for each in spec.declaration.parameters if each.kind == "float"]
-            name, low = next((each.name, each.minimum) for each in numbers if not math.isinf(each.minimum))
-            changed = (spec.number(name) + low) / 2 or 0.01
-            session = backend.open(spec)
-            self.steerable(session).set_parameter(name, changed)
-            session.step(6, NEVER)
-            expected = self.reference(spec.with_parameters(**{name: changed}), 6)
-            assert_same_state(session.state(), expected, self.tolerance, title)
-            session.close()
+            for parameter in spec.declaration.parameters:
+                if parameter.kind != "float" or math.isinf(parameter.minimum):
+                    continue
+                name = parameter.name
+                changed = (spec.number(name) + parameter.minimum) / 2 or 0.01
+                session = backend.open(spec)
+                self.steerable(session).set_parameter(name, changed)
+                session.step(6, NEVER)
+                expected = self.reference(spec.with_parameters(**{name: changed}), 6)
+                assert_same_state(session.state(), expected, self.tolerance, (title, name))
+                session.close()
 
     def test_a_refused_parameter_changes_nothing(self, backend: Backend) -> None:
-        spec = self.one(backend)
-        session = backend.open(spec)
-        steered = self.steerable(session)
-        session.step(2, NEVER)
-        for parameter in spec.declaration.parameters:
-            for value in (math.nan, math.inf, -1e9, 1e9):
-                with pytest.raises(SpecError, match=parameter.name):
-                    steered.set_parameter(parameter.name, value)
-        with pytest.raises(SpecError, match="no_such_parameter"):
-            steered.set_parameter("no_such_parameter", 1.0)
-        session.step(3, NEVER)
-        assert_same_state(session.state(), self.after(backend, spec, 5))
-        session.close()
+        for spec in self.one_of_each_model(backend):
+            session = backend.open(spec)
+            steered = self.steerable(session)
+            session.step(2, NEVER)
+            for parameter in spec.declaration.parameters:
+                for value in (math.nan, math.inf, -1e9, 1e9):
+                    with pytest.raises(SpecError, match=parameter.name):
+                        steered.set_parameter(parameter.name, value)
+            with pytest.raises(SpecError, match="no_such_parameter"):
+                steered.set_parameter("no_such_parameter", 1.0)
+            session.step(3, NEVER)
+            assert_same_state(session.state(), self.after(backend, spec, 5))
+            session.close()
 
     def test_an_injection_changes_one_cell_and_counts_as_growth(self, backend: Backend) -> None:
-        spec = self.one(backend)
-        session = backend.open(spec)
-        steered = self.steerable(session)
-        session.step(3, NEVER)
-        before, cell = session.state(), (spec.grid_size - 1, 0)
-        steered.inject(*cell, 0.015)
-        after = session.state()
-        expected = before.field.copy()
-        expected[cell] += 0.015
-        assert np.abs(after.field - expected).max() <= self.tolerance
-        assert after.growth_events == before.growth_events + 1
-        assert after.step == before.step
-        session.close()
+        for spec in self.one_of_each_model(backend):
+            session = backend.open(spec)
+            steered = self.steerable(session)
+            session.step(3, NEVER)
+            before, cell = session.state(), (spec.grid_size - 1, 0)
+            steered.inject(*cell, 0.015)
+            after = session.state()
+            expected = before.field.copy()
+            expected[cell] += 0.015
+            assert np.abs(after.field - expected).max() <= self.tolerance
+            assert after.growth_events == before.growth_events + 1
+            assert after.step == before.step
+            session.close()
 
     def test_an_injection_is_clamped(self, backend: Backend) -> None:
-        spec = self.one(backend)
-        session = backend.open(spec)
-        steered = self.steerable(session)
-        lowest, highest = spec.declaration.clamp
-        steered.inject(0, 0, 1e6)
-        steered.inject(0, spec.grid_size - 1, -1e6)
-        field = session.state().field
-        assert (field[0, 0], field[0, -1]) == (highest, lowest)
-        session.step(20, NEVER)
-        field = session.state().field
-        assert lowest <= field.min() <= field.max() <= highest
-        session.close()
+        for spec in self.one_of_each_model(backend):
+            session = backend.open(spec)
+            steered = self.steerable(session)
+            lowest, highest = spec.declaration.clamp
+            steered.inject(0, 0, 1e6)
+            steered.inject(0, spec.grid_size - 1, -1e6)
+            field = session.state().field
+            assert (field[0, 0], field[0, -1]) == (highest, lowest)
+            session.step(20, NEVER)
+            field = session.state().field
+            assert lowest <= field.min() <= field.max() <= highest
+            session.close()
 
     def test_an_injection_draws_nothing_from_the_generator(self, backend: Backend) -> None:
-        spec = self.one(backend)
-        session = backend.open(spec)
-        steered = self.steerable(session)
-        session.step(3, NEVER)
-        steered.inject(0, 0, 0.0)
-        session.step(30, NEVER)
-        state, expected = session.state(), self.after(backend, spec, 33)
-        assert np.array_equal(state.field, expected.field)
-        assert state.growth_events == expected.growth_events + 1
-        session.close()
+        for spec in self.one_of_each_model(backend):
+            session = backend.open(spec)
+            steered = self.steerable(session)
+            session.step(3, NEVER)
+            steered.inject(0, 0, 0.0)
+            session.step(30, NEVER)
+            state, expected = session.state(), self.after(backend, spec, 33)
+            assert np.array_equal(state.field, expected.field)
+            assert state.growth_events == expected.growth_events + 1
+            session.close()
 
     def test_a_refused_injection_changes_nothing(self, backend: Backend) -> None:
-        spec = self.one(backend)
-        session = backend.open(spec)
-        steered = self.steerable(session)
-        n = spec.grid_size
-        for row, column, amplitude in ((-1, 0, 0.01), (n, 0, 0.01), (0, n, 0.01), (0, 0, math.nan), (0, 0, math.inf)):
-            with pytest.raises(SpecError):
-                steered.inject(row, column, amplitude)
-        session.step(4, NEVER)
-        assert_same_state(session.state(), self.after(backend, spec, 4))
-        session.close()
+        for spec in self.one_of_each_model(backend):
+            session = backend.open(spec)
+            steered = self.steerable(session)
+            n = spec.grid_size
+            for row, column, amplitude in (
+                (-1, 0, 0.01),
+                (n, 0, 0.01),
+                (0, n, 0.01),
+                (0, 0, math.nan),
+                (0, 0, math.inf),
+            ):
+                with pytest.raises(SpecError):
+                    steered.inject(row, column, amplitude)
+            session.step(4, NEVER)
+            assert_same_state(session.state(), self.after(backend, spec, 4))
+            session.close()
 
     # Checkpoints.
 
@@ -353,28 +366,28 @@ class BackendSuite(BackendCases):
             restored.close()
 
     def test_writing_a_checkpoint_does_not_disturb_the_session(self, backend: Backend) -> None:
-        spec = self.one(backend)
-        session = backend.open(spec)
-        restoring, writing = self.writable(backend, session)
-        for _ in range(5):
-            session.step(3, NEVER)
-            other = restoring.restore(writing.checkpoint())
-            other.step(2, NEVER)
-            other.close()
-        assert_same_state(session.state(), self.after(backend, spec, 15))
-        session.close()
+        for spec in self.one_of_each_model(backend):
+            session = backend.open(spec)
+            restoring, writing = self.writable(backend, session)
+            for _ in range(5):
+                session.step(3, NEVER)
+                other = restoring.restore(writing.checkpoint())
+                other.step(2, NEVER)
+                other.close()
+            assert_same_state(session.state(), self.after(backend, spec, 15))
+            session.close()
 
     def test_a_checkpoint_keeps_what_steering_changed(self, backend: Backend) -> None:
-        spec = self.one(backend)
-        session = backend.open(spec)
-        restoring, writing = self.writable(backend, session)
-        steered = self.steerable(session)
-        parameter = next(each for each in spec.declaration.parameters if each.kind == "float")
-        steered.set_parameter(parameter.name, spec.number(parameter.name) / 2)
-        session.step(4, NEVER)
-        restored = restoring.restore(writing.checkpoint())
-        session.step(6, NEVER)
-        restored.step(6, NEVER)
-        assert_same_state(restored.state(), session.state())
-        session.close()
-        restored.close()
+        for spec in self.one_of_each_model(backend):
+            session = backend.open(spec)
+            restoring, writing = self.writable(backend, session)
+            steered = self.steerable(session)
+            parameter = next(each for each in spec.declaration.parameters if each.kind == "float")
+            steered.set_parameter(parameter.name, spec.number(parameter.name) / 2)
+            session.step(4, NEVER)
+            restored = restoring.restore(writing.checkpoint())
+            session.step(6, NEVER)
+            restored.step(6, NEVER)
+            assert_same_state(restored.state(), session.state())
+            session.close()
+            restored.close()

@@ -13,6 +13,7 @@ from mfn_core.call import Call, Metadata, Peer, Request
 from mfn_core.dispatcher import Dispatcher, Outcome
 from mfn_core.errors import Code, MfnError
 from mfn_core.operation import Operation
+from mfn_grpc import with_reflection
 from mfn_transport_asgi._asgi import Message, Receive, Scope, Send, plain_reply
 from mfn_transport_asgi._disconnects import Disconnects
 from mfn_transport_asgi._exchange import Exchange, Inbound, read_single, reply_body
@@ -65,7 +66,8 @@ class GrpcProtocol:
         self._patience = settings.receive_seconds
         self._identifies = settings.tls is not None and settings.tls.client_ca is not None
         self._disconnects = disconnects
-        self._routes = {path.encode(): operation for path, operation in dispatcher.operations.items()}
+        offered = with_reflection(dispatcher.operations, settings.reflection, listen=settings.listen)
+        self._routes = {path.encode(): operation for path, operation in offered.items()}
         self._awaited: dict[Receive, _Awaited] = {}
         self._late: set[asyncio.Task[None]] = set()
         self._timer: asyncio.TimerHandle | None = None
@@ -228,14 +230,16 @@ def _peer_of(scope: Scope, identifies: bool) -> Peer:
     if client is None:
         return Peer(address="unknown")
     host, port = client
+    encrypted = scope.get("scheme") == "https"
     identity: str | None = None
     if identifies:
         tls: Mapping[str, Any] = scope["extensions"].get("tls") or {}
         identity = tls.get("client_cert_name")
-    return _peer(host, port, identity)
+    return _peer(host, port, encrypted, identity)
 
 
 @lru_cache(maxsize=4096)
-def _peer(host: str, port: int, identity: str | None) -> Peer:
+def _peer(host: str, port: int, encrypted: bool, identity: str | None) -> Peer:
     # A connection carries many calls.
-    return Peer(address=f"[{host}]:{port}" if ":" in host else f"{host}:{port}", tls_identity=identity)
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return Peer(address=address, encrypted=encrypted, tls_identity=identity)

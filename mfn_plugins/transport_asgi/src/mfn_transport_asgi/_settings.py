@@ -8,6 +8,7 @@ from typing import Literal
 from attrs import frozen
 
 from mfn_core.config import between, listen_address, setting
+from mfn_grpc import REFLECTION_HELP, ReflectionMode
 
 __all__ = ["AsgiSettings", "TlsSettings"]
 
@@ -71,6 +72,7 @@ class AsgiSettings:
         unit="bytes",
         validator=between(0, 1 << 30),
     )
+    reflection: ReflectionMode = setting(default="auto", help=REFLECTION_HELP)
     loop: Literal["asyncio", "uvloop"] = setting(default="uvloop", help="event loop of the worker", validator=None)
 
     @property

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from mfn_core import ComponentContext, ComponentSpec, hookimpl
 from mfn_core.components import ComponentKind
 from mfn_core.config import Problem
+from mfn_grpc import HEALTH, REFLECTION
 from mfn_transport_asgi._settings import AsgiSettings
 
 if TYPE_CHECKING:
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from mfn_core.host import WorkerHost
     from mfn_core.transport import Transport
 
-__all__ = ["mfn_check", "mfn_transports"]
+__all__ = ["mfn_check", "mfn_services", "mfn_transports"]
 
 
 @hookimpl
@@ -37,6 +38,12 @@ def mfn_transports() -> Sequence[ComponentSpec]:
             },
         )
     ]
+
+
+@hookimpl
+def mfn_services() -> Sequence[ComponentSpec]:
+    """Health and reflection, which every gRPC client expects; shared with other transports that speak gRPC."""
+    return [HEALTH, REFLECTION]
 
 
 @hookimpl

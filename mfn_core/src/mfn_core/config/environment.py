@@ -1,4 +1,7 @@
-"""Settings from environment variables: between the file, which they override, and the command line, which wins."""
+"""Settings from environment variables: between the file, which they override, and the command line, which wins.
+
+A plugin declares its own in `ComponentSpec.environment`, with the converters below or others.
+"""
 
 from __future__ import annotations
 
