@@ -85,8 +85,10 @@ def cpu_seconds(pid: int) -> float:
 def measure(address: str, pid: int, options: argparse.Namespace, *key: str) -> dict[str, float]:
     """One run of the client against a server."""
     client = subprocess.Popen(
-        ["taskset", "-c", "1", sys.executable, str(HERE / "_load.py"), address]
-        + [str(options.seconds), str(options.concurrency), *key],
+        [
+            *("taskset", "-c", "1", sys.executable, str(HERE / "_load.py")),
+            *(address, str(options.seconds), str(options.concurrency), *key),
+        ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -112,14 +114,8 @@ def spread(values: list[float]) -> str:
 
 
 def machine() -> str:
-    model = next(
-        (
-            line.partition(":")[2].strip()
-            for line in Path("/proc/cpuinfo").read_text().splitlines()
-            if "model name" in line
-        ),
-        platform.processor(),
-    )
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.partition(":")[2].strip() for line in lines if "model name" in line), platform.processor())
     return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, Linux {platform.release()}"
 
 
