@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scipy import ndimage
 
 from mfn_model import (
     MYCELIUM,
@@ -24,7 +23,7 @@ from mfn_model import (
     reference_mycelium,
     register_model,
 )
-from mfn_model.mycelium import draw_initial_fields, periodic_laplacian
+from mfn_model.mycelium import draw_initial_fields
 
 RECORDED = json.loads((Path(__file__).parent / "data" / "mycelium_trajectories.json").read_text())["trajectories"]
 
@@ -66,12 +65,6 @@ def test_initial_fields_are_the_same_whole_or_in_chunks() -> None:
     for one, other in zip(drawn, expected, strict=True):
         assert np.array_equal(one, other)
     assert generator.bit_generator.state == whole.bit_generator.state
-
-
-def test_the_laplacian_equals_a_periodic_convolution() -> None:
-    values = np.random.default_rng(1).normal(size=(9, 9))
-    kernel = np.array([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
-    assert np.allclose(periodic_laplacian(values), ndimage.convolve(values, kernel, mode="wrap"), atol=1e-14)
 
 
 def test_diffusion_damps_a_wave_by_its_exact_factor() -> None:

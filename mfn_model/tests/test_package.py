@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import inspect
 import pkgutil
 import subprocess
 import sys
@@ -21,7 +22,7 @@ def test_every_exported_name_exists_and_is_documented(name: str) -> None:
     assert module.__doc__
     for exported in module.__all__:
         value = getattr(module, exported)
-        if callable(value):
+        if inspect.isclass(value) or inspect.isfunction(value):
             assert value.__doc__, f"{name}.{exported} has no documentation"
 
 

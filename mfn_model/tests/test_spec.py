@@ -171,6 +171,27 @@ def test_parameters_that_are_no_mapping_are_refused() -> None:
         spec(parameters=[("alpha", 0.1)])
 
 
+def test_the_boundary_is_the_models_own_unless_another_of_its_own_is_named() -> None:
+    model = register_model(toy(name="with_edges", further_boundaries=("neumann",)))
+    assert model.boundaries == ("periodic", "neumann")
+    default = spec(model="with_edges")
+    assert default.boundary == "periodic"
+    assert default == spec(model="with_edges", boundary="periodic")
+    closed = spec(model="with_edges", boundary="neumann")
+    assert closed != default
+    assert hash(closed) != hash(default)
+    assert closed.with_parameters(k=2.0).boundary == "neumann"
+    assert pickle.loads(pickle.dumps(closed)) == closed
+
+
+@pytest.mark.parametrize("boundary", ["dirichlet", "Periodic", None, 0, np.zeros(2)])
+def test_a_boundary_that_the_model_does_not_know_is_refused(boundary: Any) -> None:
+    with pytest.raises(SpecError, match="boundary") as caught:
+        spec(boundary=boundary, parameters={"alpha": 7.0})
+    assert fields_of(caught.value) == ["boundary", "alpha"]
+    assert caught.value.violations[0].bound == "boundary is one of periodic"
+
+
 def test_a_name_that_is_no_text_is_refused() -> None:
     with pytest.raises(SpecError, match="no parameter 7"):
         spec(parameters={7: 0.1})

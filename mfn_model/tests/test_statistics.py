@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from mfn_model import active_mask, field_statistics
+from mfn_model import active_mask, field_statistics, mean_and_std
 
 
 @pytest.mark.parametrize("shape", [(64, 64), (33, 33), (1, 1), (5, 7), (4096,)])
@@ -19,6 +19,15 @@ def test_the_statistics_agree_with_numpy(shape: tuple[int, ...]) -> None:
     assert statistics.active_cells == np.count_nonzero(field > -0.060)
     assert statistics.active_fraction == statistics.active_cells / field.size
     assert statistics.cells == field.size
+
+
+def test_the_moments_alone_are_the_same_to_the_bit() -> None:
+    field = np.random.default_rng(4).normal(-0.070, 0.005, (37, 37))
+    statistics = field_statistics(field)
+    assert mean_and_std(field) == (statistics.mean, statistics.std)
+    assert not np.isfinite(mean_and_std(np.array([[np.nan, 0.0]]))).any()
+    with pytest.raises(ValueError, match="without cells"):
+        mean_and_std(np.empty((0, 0)))
 
 
 def test_millivolts_are_a_thousand_times_the_volts() -> None:

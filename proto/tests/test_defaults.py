@@ -12,15 +12,18 @@ from google.protobuf import descriptor_pb2
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto
 from grpc_tools import protoc  # type: ignore[import-untyped]  # it ships no types
 
-from mfn_proto import mfn_pb2
+from mfn_proto import mfn_pb2, mycelium_pb2
 from mfn_proto.defaults import UNSET, effective
 from mfn_proto.v1 import field_pb2
 
 _SOURCES = Path(__file__).resolve().parents[1] / "src"
-_FILES = ("mfn_proto/mfn.proto", "mfn_proto/v1/field.proto")
+_FILES = ("mfn_proto/mfn.proto", "mfn_proto/mycelium.proto", "mfn_proto/v1/field.proto")
 _UNSET = re.compile(r"Unset:\s(-?\d+(?:\.\d+)?)\.(?:\s|$)")
 # Fields of which unset is not a number.
 _OTHERWISE = {
+    "mycelium.NernstRequest.z_valence": "Unset: INVALID_ARGUMENT.",
+    "mycelium.NernstRequest.concentration_out_molar": "Unset: INVALID_ARGUMENT.",
+    "mycelium.NernstRequest.concentration_in_molar": "Unset: INVALID_ARGUMENT.",
     "mfn.v1.ChangeCommand.alpha": "Unset: unchanged.",
     "mfn.v1.ChangeCommand.spike_probability": "Unset: unchanged.",
     "mfn.v1.SteerSimulationRequest.sequence": "Unset: one above the last.",
@@ -95,17 +98,17 @@ def test_the_comment_of_every_field_with_presence_says_what_unset_means(
     assert table == stated
 
 
-def test_every_number_of_a_request_of_package_mfn_carries_presence(
+def test_every_number_of_a_request_of_the_older_packages_carries_presence(
     files: list[descriptor_pb2.FileDescriptorProto],
 ) -> None:
     numbers = {FieldDescriptorProto.TYPE_INT32, FieldDescriptorProto.TYPE_DOUBLE}
     without = [
         name
         for name, message, field, _ in _fields(files)
-        if name.startswith("mfn.")
-        and not name.startswith("mfn.v1.")
+        if not name.startswith("mfn.v1.")
         and message.name.endswith("Request")
         and field.type in numbers
+        and field.label != FieldDescriptorProto.LABEL_REPEATED
         and not field.proto3_optional
     ]
     assert without == []
@@ -140,7 +143,7 @@ def test_defaults_have_the_type_of_their_field_and_break_no_rule(message_name: s
     from mfn_proto.validation import violations
 
     package, _, name = message_name.rpartition(".")
-    module = {"mfn": mfn_pb2, "mfn.v1": field_pb2}[package]
+    module = {"mfn": mfn_pb2, "mycelium": mycelium_pb2, "mfn.v1": field_pb2}[package]
     message = getattr(module, name)()
     for field, value in UNSET[message_name].items():
         assert effective(message, field) == value

@@ -102,7 +102,7 @@ def test_the_lower_bound_of_protobuf_is_what_the_generated_code_asks_for() -> No
 def test_importing_the_contracts_needs_neither_grpc_nor_the_validator() -> None:
     done = _python("""
         import sys
-        import mfn_proto.mfn_pb2, mfn_proto.v1.field_pb2, mfn_proto.validation
+        import mfn_proto.mfn_pb2, mfn_proto.mycelium_pb2, mfn_proto.v1.field_pb2, mfn_proto.validation
         assert not {"grpc", "protovalidate", "buf", "protobuf"} & set(sys.modules)
     """)
     assert (done.returncode, done.stderr) == (0, "")

@@ -14,10 +14,12 @@ from typing import Any
 import pytest
 from google.protobuf.duration_pb2 import Duration
 from google.protobuf.message import DecodeError, Message
+from google.protobuf.message_factory import GetMessageClass
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mfn_proto import mfn_pb2
+from mfn_proto import mycelium_pb2 as w2
 from mfn_proto.v1 import field_pb2 as v1
 from mfn_proto.validation import Violation, prepare, violations
 
@@ -28,6 +30,10 @@ _NOT_FINITE = (math.nan, math.inf, -math.inf)
 _UNARY: tuple[type[Message], ...] = (mfn_pb2.FeatureRequest, mfn_pb2.SimulationRequest)
 _STREAM: tuple[type[Message], ...] = (mfn_pb2.FeatureStreamRequest, mfn_pb2.SimulationStreamRequest)
 _VALIDATION: tuple[type[Message], ...] = (mfn_pb2.ValidationRequest,)
+
+_ion: dict[str, Any] = {"z_valence": 1, "concentration_out_molar": 0.005, "concentration_in_molar": 0.14}
+_concentration = ((5e-324, 1e-7, 0.14, 1.7e308), (0.0, -0.0, -5e-324, -1.0, *_NOT_FINITE))
+_gradients: dict[str, Any] = {"gradients": [w2.Gradient(values=[1.0])]}
 
 _from_zero = ((0, 1, _INT32_MAX), (-1, _INT32_MIN))
 _from_one = ((1, 2, _INT32_MAX), (0, -1, _INT32_MIN))
@@ -58,6 +64,40 @@ _TABLE: list[tuple[tuple[type[Message], ...], str, dict[str, Any], tuple[tuple[A
     (_UNARY + _STREAM, "spike_probability", {}, _probability),
     (_VALIDATION, "epochs", {}, _from_one),
     (_VALIDATION, "batch_size", {}, _from_one),
+    ((w2.ValidateRequest, w2.SimulateRequest), "seed", {}, _from_zero),
+    ((w2.ValidateRequest, w2.SimulateRequest), "grid_size", {}, _from_one),
+    ((w2.ValidateRequest,), "epochs", {}, _from_one),
+    ((w2.SimulateRequest,), "steps", {}, _from_one),
+    (
+        (w2.SimulateRequest,),
+        "alpha",
+        {},
+        (
+            (0.05, 0.18, math.nextafter(0.25, 0.0)),
+            (0.0, math.nextafter(0.05, 0.0), 0.25, 0.6, -0.18, *_NOT_FINITE),
+        ),
+    ),
+    ((w2.SimulateRequest,), "gamma", {}, ((0.0, -0.0), (5e-324, 0.01, 1.0, -1.0, *_NOT_FINITE))),
+    ((w2.NernstRequest,), "z_valence", _ion, ((-2, -1, 1, 2), (0, 3, -3, _INT32_MAX, _INT32_MIN))),
+    ((w2.NernstRequest,), "concentration_out_molar", _ion, _concentration),
+    ((w2.NernstRequest,), "concentration_in_molar", _ion, _concentration),
+    (
+        (w2.NernstRequest,),
+        "temperature_k",
+        _ion,
+        (
+            (273.0, 310.0, 373.0),
+            (0.0, -310.0, 37.0, math.nextafter(273.0, 0.0), math.nextafter(373.0, 400.0), *_NOT_FINITE),
+        ),
+    ),
+    ((w2.FederatedAggregateRequest,), "gradients", {}, ((_gradients["gradients"],), ([],))),
+    ((w2.FederatedAggregateRequest,), "num_clusters", _gradients, _from_one),
+    (
+        (w2.FederatedAggregateRequest,),
+        "byzantine_fraction",
+        _gradients,
+        ((0.0, -0.0, 0.2, math.nextafter(0.5, 0.0)), (-5e-324, 0.5, 1.0, *_NOT_FINITE)),
+    ),
     (
         (v1.SimulationSpec,),
         "model",
@@ -119,18 +159,23 @@ _TABLE: list[tuple[tuple[type[Message], ...], str, dict[str, Any], tuple[tuple[A
     ((v1.InjectCommand,), "amplitude_volts", {}, _amplitude),
 ]
 
+_MYCELIUM: tuple[type[Message], ...] = (
+    w2.ValidateRequest, w2.SimulateRequest, w2.NernstRequest, w2.FederatedAggregateRequest, w2.HealthCheckRequest,
+)  # fmt: skip
+
 # Fields that take any value of their type, or hold messages that have rows of their own.
 _WITHOUT_ROWS = {
-    "turing_enabled", "quantum_jitter", "jitter", "mycelium", "simulation", "frames", "header",
+    "values", "turing_enabled", "quantum_jitter", "jitter", "mycelium", "simulation", "frames", "header",
     "start", "resume_session", "pause", "resume", "change", "inject", "stop",
 }  # fmt: skip
 
 _REQUESTS: tuple[type[Message], ...] = (
-    *_UNARY, *_STREAM, *_VALIDATION, v1.SimulateRequest, v1.AnalyzeFieldRequest, v1.SteerSimulationRequest,
+    *_UNARY, *_STREAM, *_VALIDATION, *_MYCELIUM, v1.SimulateRequest, v1.AnalyzeFieldRequest, v1.SteerSimulationRequest,
 )  # fmt: skip
 _PARTS: tuple[type[Message], ...] = (
     v1.SimulationSpec, v1.MyceliumParameters, v1.FrameOptions, v1.AnalyzeFieldHeader, v1.StartCommand,
     v1.ResumeSessionCommand, v1.PauseCommand, v1.ResumeCommand, v1.ChangeCommand, v1.InjectCommand, v1.StopCommand,
+    w2.Gradient,
 )  # fmt: skip
 
 
@@ -171,7 +216,18 @@ def test_every_field_of_every_request_stands_in_the_table() -> None:
 
 
 @pytest.mark.parametrize(
-    "type_", [*_UNARY, *_STREAM, *_VALIDATION, v1.SimulateRequest, v1.StartCommand, v1.FrameOptions]
+    "type_",
+    [
+        *_UNARY,
+        *_STREAM,
+        *_VALIDATION,
+        w2.ValidateRequest,
+        w2.SimulateRequest,
+        w2.HealthCheckRequest,
+        v1.SimulateRequest,
+        v1.StartCommand,
+        v1.FrameOptions,
+    ],
 )
 def test_a_request_with_every_field_unset_is_valid(type_: type[Message]) -> None:
     assert violations(type_()) == ()
@@ -213,6 +269,27 @@ def test_a_request_with_every_field_unset_is_valid(type_: type[Message]) -> None
             v1.SimulateRequest(simulation=v1.SimulationSpec(model="Gray\n" * 10)),
             r"simulation.model: got 'Gray\nGray\nGray\nGray\nGray\nGray\nGr…, must match "
             "^([a-z][a-z0-9_]*)?$; spell it so, or leave it empty",
+        ),
+        (
+            w2.SimulateRequest(gamma=0.5),
+            "gamma: got 0.5, must equal 0; send that, or leave it unset",
+        ),
+        (
+            w2.NernstRequest(**{**_ion, "z_valence": 0}),
+            "z_valence: got 0, must be one of -2, -1, 1, 2; send one of these",
+        ),
+        (
+            w2.NernstRequest(z_valence=1, concentration_in_molar=0.1),
+            "concentration_out_molar: is not set and has no default; send a value",
+        ),
+        (
+            w2.NernstRequest(**_ion, temperature_k=37.0),
+            "temperature_k: got 37.0, must be greater than or equal to 273 and less than or equal to 373; "
+            "send a value within the bound, or leave it unset for 310",
+        ),
+        (
+            w2.FederatedAggregateRequest(),
+            "gradients: got [], must contain at least 1 item(s); correct it and send the request again",
         ),
         (
             v1.AnalyzeFieldRequest(),
@@ -285,7 +362,9 @@ def test_no_request_has_a_rule_for_each_item_of_a_list() -> None:
         for field in type_.DESCRIPTOR.fields:
             if field.is_repeated:
                 message = type_()
-                getattr(message, field.name).extend([0] * 1000)
+                kind: Any = field.message_type
+                item = 0 if kind is None else GetMessageClass(kind)()
+                getattr(message, field.name).extend([item] * 1000)
                 assert len([v for v in violations(message) if v.field.startswith(field.name)]) <= 1
 
 

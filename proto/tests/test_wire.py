@@ -10,21 +10,31 @@ import pytest
 from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
 
-from mfn_proto import mfn_pb2
+from mfn_proto import mfn_pb2, mycelium_pb2
 from mfn_proto.v1 import field_pb2
 
 _TYPES = {
     FieldDescriptor.TYPE_STRING: "string",
     FieldDescriptor.TYPE_INT32: "int32",
+    FieldDescriptor.TYPE_INT64: "int64",
     FieldDescriptor.TYPE_DOUBLE: "double",
     FieldDescriptor.TYPE_BOOL: "bool",
 }
 
-_MESSAGES: dict[str, dict[str, list[Any]]] = json.loads(
-    (Path(__file__).parent / "data" / "mfn_messages.json").read_text("utf-8")
-)
+_FILES = {"mfn": mfn_pb2.DESCRIPTOR, "mycelium": mycelium_pb2.DESCRIPTOR}
+
+_MESSAGES: dict[str, dict[str, dict[str, list[Any]]]] = {
+    package: json.loads((Path(__file__).parent / "data" / f"{package}_messages.json").read_text("utf-8"))
+    for package in _FILES
+}
 
 _METHODS = {
+    "/mycelium.MyceliumService/Validate": ("ValidateRequest", "ValidateResponse", False),
+    "/mycelium.MyceliumService/Simulate": ("SimulateRequest", "SimulateResponse", False),
+    "/mycelium.MyceliumService/SimulateStream": ("SimulateRequest", "SimulationUpdate", True),
+    "/mycelium.MyceliumService/ComputeNernst": ("NernstRequest", "NernstResponse", False),
+    "/mycelium.MyceliumService/AggregateFederated": ("FederatedAggregateRequest", "FederatedAggregateResponse", False),
+    "/mycelium.MyceliumService/HealthCheck": ("HealthCheckRequest", "HealthCheckResponse", False),
     "/mfn.MFNFeaturesService/ExtractFeatures": ("FeatureRequest", "FeatureResponse", False),
     "/mfn.MFNFeaturesService/StreamFeatures": ("FeatureStreamRequest", "FeatureFrame", True),
     "/mfn.MFNSimulationService/RunSimulation": ("SimulationRequest", "SimulationResult", False),
@@ -35,31 +45,35 @@ _METHODS = {
 
 def _type(field: FieldDescriptor) -> str:
     if field.message_type is None:
-        return _TYPES[field.type]
-    if field.message_type.GetOptions().map_entry:
+        name = _TYPES[field.type]
+    elif field.message_type.GetOptions().map_entry:
         return "map<string,string>"
-    return field.message_type.name
+    else:
+        name = field.message_type.name
+    return f"repeated {name}" if field.is_repeated else name
 
 
-@pytest.mark.parametrize("name", sorted(_MESSAGES))
-def test_every_field_of_a_message_keeps_its_name_number_and_type(name: str) -> None:
-    descriptor = mfn_pb2.DESCRIPTOR.message_types_by_name[name]
-    assert {field.name: [field.number, _type(field)] for field in descriptor.fields} == _MESSAGES[name]
+@pytest.mark.parametrize(("package", "name"), [(package, name) for package in _FILES for name in _MESSAGES[package]])
+def test_every_field_of_a_message_keeps_its_name_number_and_type(package: str, name: str) -> None:
+    descriptor = _FILES[package].message_types_by_name[name]
+    assert {field.name: [field.number, _type(field)] for field in descriptor.fields} == _MESSAGES[package][name]
 
 
-def test_the_package_holds_these_messages_and_no_other() -> None:
-    assert mfn_pb2.DESCRIPTOR.package == "mfn"
-    assert set(mfn_pb2.DESCRIPTOR.message_types_by_name) == set(_MESSAGES)
+@pytest.mark.parametrize("package", sorted(_FILES))
+def test_the_package_holds_these_messages_and_no_other(package: str) -> None:
+    assert _FILES[package].package == package
+    assert set(_FILES[package].message_types_by_name) == set(_MESSAGES[package])
 
 
-def test_the_package_offers_these_methods_and_no_other() -> None:
+def test_the_packages_offer_these_methods_and_no_other() -> None:
     assert {
         f"/{service.full_name}/{method.name}": (
             method.input_type.name,
             method.output_type.name,
             method.server_streaming,
         )
-        for service in mfn_pb2.DESCRIPTOR.services_by_name.values()
+        for file in _FILES.values()
+        for service in file.services_by_name.values()
         for method in service.methods
         if not method.client_streaming
     } == _METHODS
@@ -103,8 +117,16 @@ def test_a_zero_that_was_sent_takes_bytes_and_an_unset_field_takes_none() -> Non
 def test_json_names_of_millivolt_fields_are_those_of_proto3() -> None:
     result = mfn_pb2.ValidationResult(pot_min_mV=-71.5, nernst_symbolic_mV=-89.0)
     assert json_format.MessageToDict(result) == {"potMinMV": -71.5, "nernstSymbolicMV": -89.0}
+    update = mycelium_pb2.SimulationUpdate(pot_mean_mV=-70.0)
+    assert json_format.MessageToDict(update) == {"potMeanMV": -70.0}
+    assert json_format.MessageToDict(mycelium_pb2.NernstResponse(potential_mV=-89.0)) == {"potentialMV": -89.0}
 
 
 def test_growth_events_of_a_validation_is_a_double_on_the_wire() -> None:
     wire = mfn_pb2.ValidationResult(growth_events=20).SerializeToString()
     assert wire.hex() == "510000000000003440"
+
+
+def test_the_lists_of_a_run_are_packed() -> None:
+    wire = mycelium_pb2.SimulateResponse(field_mean=[1.0, 2.0]).SerializeToString()
+    assert wire.hex() == "0a10" + "000000000000f03f" + "0000000000000040"

@@ -16,9 +16,11 @@ from mfn_model.dimension import (
     legacy_box_sizes,
 )
 from mfn_model.mycelium import MYCELIUM, mycelium_spec, reference_mycelium
-from mfn_model.nernst import nernst_potential
+from mfn_model.mycelium_rd import MYCELIUM_RD, mycelium_rd_spec, reference_mycelium_rd
+from mfn_model.nernst import equilibrium_potential, nernst_potential
 from mfn_model.spec import (
     MODELS,
+    Boundary,
     BoundViolation,
     Checkpoint,
     FieldModel,
@@ -33,18 +35,22 @@ from mfn_model.spec import (
     get_model,
     register_model,
 )
-from mfn_model.statistics import FieldStatistics, active_mask, field_statistics
+from mfn_model.stability import NumericalInstabilityError, require_finite
+from mfn_model.statistics import FieldStatistics, active_mask, field_statistics, mean_and_std
 
 __all__ = [
     "MODELS",
     "MYCELIUM",
+    "MYCELIUM_RD",
     "BoundViolation",
+    "Boundary",
     "Checkpoint",
     "DimensionEstimate",
     "FieldModel",
     "FieldSpec",
     "FieldState",
     "FieldStatistics",
+    "NumericalInstabilityError",
     "Parameter",
     "ParameterValue",
     "ParameterValues",
@@ -54,12 +60,17 @@ __all__ = [
     "active_mask",
     "box_counting_dimension_legacy",
     "box_counting_legacy",
+    "equilibrium_potential",
     "estimate_dimension",
     "field_statistics",
     "get_model",
     "legacy_box_sizes",
+    "mean_and_std",
+    "mycelium_rd_spec",
     "mycelium_spec",
     "nernst_potential",
     "reference_mycelium",
+    "reference_mycelium_rd",
     "register_model",
+    "require_finite",
 ]

@@ -11,7 +11,11 @@ from typing import Any, Literal
 
 import numpy as np
 
-__all__ = ["BoundViolation", "FieldModel", "Parameter", "ParameterValue", "SpecError", "Species", "nearest"]
+__all__ = ["BoundViolation", "Boundary", "FieldModel", "Parameter", "ParameterValue", "SpecError", "Species", "nearest"]
+
+Boundary = Literal["periodic", "neumann", "dirichlet"]
+"""What lies beyond the edge: the opposite side (periodic), the cell at the edge itself, so that nothing flows
+(neumann), or a constant (dirichlet)."""
 
 ParameterValue = float | bool
 """A parameter's value: a Python `float`, or a Python `bool` for a switch."""
@@ -140,9 +144,12 @@ class FieldModel:
     parameters: tuple[Parameter, ...]
     clamp: tuple[float, float]
     """The interval, in the unit of the first species, to which each step confines the field."""
-    boundary: Literal["periodic", "neumann", "dirichlet"]
+    boundary: Boundary
+    """The boundary of a specification that names none."""
     source: str
     """Where the equations are from, or where they are stated."""
+    further_boundaries: tuple[Boundary, ...] = ()
+    """What else a specification may ask for."""
 
     def __post_init__(self) -> None:
         names = [parameter.name for parameter in self.parameters]
@@ -154,6 +161,11 @@ class FieldModel:
             default = parameter.normalised(parameter.default)
             if isinstance(default, BoundViolation):
                 raise ValueError(f"model {self.name!r} has an invalid default: {default.message}")
+
+    @property
+    def boundaries(self) -> tuple[Boundary, ...]:
+        """Every boundary that a specification may have, the default first."""
+        return (self.boundary, *self.further_boundaries)
 
     def parameter(self, name: str) -> Parameter:
         """The parameter of that name; raises `SpecError` with the nearest name when there is none."""

@@ -33,6 +33,7 @@ from mfn_model._catalogue import register_model
 from mfn_model._declaration import FieldModel, Parameter, Species
 from mfn_model._state import FieldState
 from mfn_model.spec import FieldSpec
+from mfn_model.stencil import periodic_laplacian
 
 __all__ = [
     "ACTIVATOR_DIFFUSION",
@@ -195,13 +196,6 @@ def draw_initial_fields(generator: np.random.Generator, fields: Sequence[FloatAr
                 target[...] = generator.normal(RESTING_POTENTIAL_MEAN, RESTING_POTENTIAL_STD, size=target.shape)
             else:
                 target[...] = generator.uniform(*INITIAL_CONCENTRATION_RANGE, size=target.shape)
-
-
-def periodic_laplacian(values: FloatArray) -> FloatArray:
-    """Five-point Laplacian of a matrix at unit spacing, periodic in both directions; same shape and unit."""
-    neighbours = np.roll(values, 1, axis=0) + np.roll(values, -1, axis=0)
-    neighbours = neighbours + np.roll(values, 1, axis=1) + np.roll(values, -1, axis=1)
-    return np.asarray(neighbours - 4.0 * values)
 
 
 def reference_mycelium(spec: FieldSpec, steps: int) -> FieldState:

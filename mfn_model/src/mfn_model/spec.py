@@ -1,8 +1,8 @@
 """What to simulate: model declarations, specifications checked against them, and the states that come out.
 
-A `FieldSpec` names a model of the catalogue, a grid, a seed and parameters. It is complete (defaults are
-filled in), valid (an invalid one cannot be made), immutable, hashable and picklable, so it may serve as a cache key
-or travel to another process.
+A `FieldSpec` names a model of the catalogue, a grid with its boundary, a seed and parameters. It is complete (defaults
+are filled in), valid (an invalid one cannot be made), immutable, hashable and picklable, so it may serve as a cache
+key or travel to another process.
 
 >>> spec = FieldSpec(model="mycelium", grid_size=32, seed=7, parameters={"alpha": 0.12})
 >>> spec["alpha"], spec["turing_enabled"]
@@ -12,7 +12,7 @@ or travel to another process.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from dataclasses import field as dataclass_field
 from numbers import Integral
 from typing import Any
@@ -21,6 +21,7 @@ import numpy as np
 
 from mfn_model._catalogue import MODELS, UnknownModelError, get_model, register_model
 from mfn_model._declaration import (
+    Boundary,
     BoundViolation,
     FieldModel,
     Parameter,
@@ -28,6 +29,7 @@ from mfn_model._declaration import (
     SpecError,
     Species,
     abbreviated,
+    nearest,
 )
 from mfn_model._state import Checkpoint, FieldState
 
@@ -35,6 +37,7 @@ __all__ = [
     "MAXIMUM_SEED",
     "MODELS",
     "BoundViolation",
+    "Boundary",
     "Checkpoint",
     "FieldModel",
     "FieldSpec",
@@ -85,7 +88,8 @@ class FieldSpec:
     """One trajectory, fully determined: the same specification gives the same states on every correct backend.
 
     Raises `SpecError`, which lists every violation, when the model is unknown, a parameter is unknown, of the
-    wrong type, not finite or out of its bounds, or grid or seed are out of theirs. A server that serves strangers sets
+    wrong type, not finite or out of its bounds, the model does not know the boundary, or grid or seed are out of their
+    bounds. A server that serves strangers sets
     narrower bounds on the grid; here it only has to exist.
     """
 
@@ -97,21 +101,29 @@ class FieldSpec:
     """0 … 2**63 − 1; seeds one PCG64 generator from which every draw comes."""
     parameters: Mapping[str, ParameterValue] = dataclass_field(default_factory=ParameterValues)
     """Parameters by name; those left out take the model's default."""
+    boundary: str = ""
+    """What lies beyond the edge, one of the model's boundaries. Empty: the model's own, which is then filled in."""
 
     def __post_init__(self) -> None:
-        violations, settled = _examined(self.model, self.grid_size, self.seed, self.parameters)
+        violations, settled = _examined(self.model, self.grid_size, self.seed, self.parameters, self.boundary)
         if violations:
             raise SpecError(violations)
+        object.__setattr__(self, "boundary", self.boundary or self.declaration.boundary)
         object.__setattr__(self, "grid_size", int(self.grid_size))
         object.__setattr__(self, "seed", int(self.seed))
         object.__setattr__(self, "parameters", settled)
 
     @staticmethod
     def violations(
-        *, model: object, grid_size: object, seed: object, parameters: Mapping[str, Any] | None = None
+        *,
+        model: object,
+        grid_size: object,
+        seed: object,
+        parameters: Mapping[str, Any] | None = None,
+        boundary: object = "",
     ) -> tuple[BoundViolation, ...]:
         """Every reason why these arguments would be refused; empty when they make a specification."""
-        return tuple(_examined(model, grid_size, seed, {} if parameters is None else parameters)[0])
+        return tuple(_examined(model, grid_size, seed, {} if parameters is None else parameters, boundary)[0])
 
     @property
     def declaration(self) -> FieldModel:
@@ -132,16 +144,11 @@ class FieldSpec:
 
     def with_parameters(self, **changes: ParameterValue) -> FieldSpec:
         """The same specification with some parameters changed; checked as a new one."""
-        return FieldSpec(
-            model=self.model,
-            grid_size=self.grid_size,
-            seed=self.seed,
-            parameters={**self.parameters, **changes},
-        )
+        return replace(self, parameters={**self.parameters, **changes})
 
 
 def _examined(
-    model: object, grid_size: object, seed: object, parameters: object
+    model: object, grid_size: object, seed: object, parameters: object, boundary: object
 ) -> tuple[list[BoundViolation], ParameterValues]:
     violations: list[BoundViolation] = []
     settled = ParameterValues()
@@ -154,6 +161,8 @@ def _examined(
             0, BoundViolation(field="model", value=model, bound="a model of the catalogue", message=str(error))
         )
         return violations, settled
+    if not isinstance(boundary, str) or boundary not in ("", *declaration.boundaries):
+        violations.append(_unknown_boundary(declaration, boundary))
     if not isinstance(parameters, Mapping):
         message = f"parameters must be a mapping of names to values, got {abbreviated(parameters)}"
         violations.append(BoundViolation(field="parameters", value=parameters, bound="a mapping", message=message))
@@ -161,6 +170,15 @@ def _examined(
     values, refused = declaration.normalised(parameters)
     violations.extend(refused)
     return violations, ParameterValues(values)
+
+
+def _unknown_boundary(declaration: FieldModel, boundary: object) -> BoundViolation:
+    bound = "boundary is one of " + ", ".join(declaration.boundaries)
+    message = (
+        f"boundary {abbreviated(boundary)} is not one of model {declaration.name!r}; "
+        f"{nearest(boundary if isinstance(boundary, str) else '', declaration.boundaries)}"
+    )
+    return BoundViolation(field="boundary", value=boundary, bound=bound, message=message)
 
 
 def _examine_integer(

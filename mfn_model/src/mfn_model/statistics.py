@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from mfn_model.mycelium import ACTIVE_THRESHOLD
 
-__all__ = ["FieldStatistics", "active_mask", "field_statistics"]
+__all__ = ["FieldStatistics", "active_mask", "field_statistics", "mean_and_std"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,19 +59,31 @@ def field_statistics(field: npt.NDArray[np.float64], threshold: float = ACTIVE_T
     NaN makes minimum, maximum, mean and deviation NaN and counts as inactive. Raises `ValueError` for an empty field.
     """
     values = np.asarray(field, dtype=np.float64).ravel()
+    mean, std = mean_and_std(values)
+    cells = values.size
+    active = int(np.count_nonzero(active_mask(values, threshold)))
+    return FieldStatistics(
+        minimum=float(np.minimum.reduce(values)),
+        maximum=float(np.maximum.reduce(values)),
+        mean=mean,
+        std=std,
+        active_fraction=active / cells,
+        active_cells=active,
+        cells=cells,
+    )
+
+
+def mean_and_std(field: npt.NDArray[np.float64]) -> tuple[float, float]:
+    """Mean and population standard deviation, exactly those of `field_statistics`, for less than half of its time.
+
+    Takes a field of any shape with at least one cell, in any unit, which is theirs too. NaN, and infinities, make both
+    not finite. Raises `ValueError` for an empty field.
+    """
+    values = np.asarray(field, dtype=np.float64).ravel()
     cells = values.size
     if cells == 0:
         raise ValueError("a field without cells has no statistics")
     mean = float(np.add.reduce(values)) / cells
     deviations = np.subtract(values, mean)
     np.multiply(deviations, deviations, out=deviations)
-    active = int(np.count_nonzero(active_mask(values, threshold)))
-    return FieldStatistics(
-        minimum=float(np.minimum.reduce(values)),
-        maximum=float(np.maximum.reduce(values)),
-        mean=mean,
-        std=math.sqrt(float(np.add.reduce(deviations)) / cells),
-        active_fraction=active / cells,
-        active_cells=active,
-        cells=cells,
-    )
+    return mean, math.sqrt(float(np.add.reduce(deviations)) / cells)

@@ -29,7 +29,9 @@ def test_another_model_is_refused_with_the_one_it_computes() -> None:
         NumpyBackend().open(foreign())
     (violation,) = caught.value.violations
     assert violation.field == "model"
-    assert violation.message == "the numpy engine does not compute the model 'foreign_to_numpy', only 'mycelium'"
+    assert violation.message == (
+        "the numpy engine does not compute the model 'foreign_to_numpy', only 'mycelium' and 'mycelium_rd'"
+    )
 
 
 def test_noise_is_slower_and_the_potential_alone_faster() -> None:

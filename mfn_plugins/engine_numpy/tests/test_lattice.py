@@ -8,8 +8,11 @@ import pytest
 from mfn_engine_numpy._lattice import PaddedLattice, aligned_zeros
 
 
-def filled(side: int, species: int, *, align_rows: bool) -> tuple[PaddedLattice, list[np.ndarray]]:
-    lattice = PaddedLattice(side, species, align_rows=align_rows)
+def filled(
+    side: int, species: int, boundary: str = "periodic", *, align_rows: bool
+) -> tuple[PaddedLattice, list[np.ndarray]]:
+    lattice = PaddedLattice(side, species, boundary, align_rows=align_rows)
+    lattice.outside[:] = -1.0 - np.arange(species)
     values = [np.arange(side * side, dtype=float).reshape(side, side) + 1000 * s for s in range(species)]
     for s, each in enumerate(values):
         lattice.interior(s)[...] = each
@@ -21,16 +24,29 @@ def filled(side: int, species: int, *, align_rows: bool) -> tuple[PaddedLattice,
 @pytest.mark.parametrize("align_rows", [False, True])
 @pytest.mark.parametrize("species", [1, 3])
 @pytest.mark.parametrize("side", [1, 2, 3, 8, 13])
-def test_shifted_runs_hold_the_periodic_neighbours(side: int, species: int, align_rows: bool) -> None:
-    lattice, values = filled(side, species, align_rows=align_rows)
-    for shift, axis, by in ((-lattice.pitch, 0, 1), (lattice.pitch, 0, -1), (-1, 1, 1), (1, 1, -1)):
+@pytest.mark.parametrize(("boundary", "mode"), [("periodic", "wrap"), ("neumann", "edge"), ("dirichlet", "constant")])
+def test_shifted_runs_hold_the_neighbours_under_each_boundary(
+    side: int, species: int, align_rows: bool, boundary: str, mode: str
+) -> None:
+    lattice, values = filled(side, species, boundary, align_rows=align_rows)
+    for shift, down, right in ((-lattice.pitch, 0, 1), (lattice.pitch, 2, 1), (-1, 1, 0), (1, 1, 2)):
         for s in range(species):
             run = lattice.run(s, 0, side, shift=shift)
-            padded = np.append(run, np.zeros(lattice.pitch - side)).reshape(side, lattice.pitch)
-            assert np.array_equal(padded[:, :side], np.roll(values[s], by, axis=axis))
+            found = np.append(run, np.zeros(lattice.pitch - side)).reshape(side, lattice.pitch)[:, :side]
+            outside = {"constant_values": lattice.outside[s]} if boundary == "dirichlet" else {}
+            padded = np.pad(values[s], 1, mode=mode, **outside)  # type: ignore[call-overload]  # a table of modes
+            assert np.array_equal(found, padded[down : down + side, right : right + side])
 
 
-def test_cells_that_only_align_rows_are_cleared_by_each_refresh() -> None:
+@pytest.mark.parametrize("boundary", ["periodic", "neumann"])
+def test_refreshed_runs_have_the_extremes_of_the_field(boundary: str) -> None:
+    lattice, values = filled(5, 3, boundary, align_rows=True)
+    for s, each in enumerate(values):
+        run = lattice.run(s, 0, 5)
+        assert (run.min(), run.max()) == (each.min(), each.max())
+
+
+def test_cells_that_only_align_rows_are_reset_by_each_refresh() -> None:
     lattice, values = filled(5, 3, align_rows=True)
     assert lattice.pitch == 8
     lattice.run(0, 0, 5, count=3)[...] = np.nan

@@ -14,9 +14,19 @@ from hypothesis import strategies as st
 from mfn_core.compute import NeverCancelled
 from mfn_core.testing.backend import CancelledAfter, assert_same_state
 from mfn_engine_numpy import MyceliumSession, NumpyBackend
+from mfn_engine_numpy._guard import LONGEST_QUIET
 from mfn_engine_numpy.session import CELL_STEPS_PER_SLICE
-from mfn_model import Checkpoint, FieldState, SpecError, mycelium_spec, reference_mycelium
-from mfn_model.mycelium import periodic_laplacian
+from mfn_model import (
+    Checkpoint,
+    FieldState,
+    NumericalInstabilityError,
+    SpecError,
+    mycelium_rd_spec,
+    mycelium_spec,
+    reference_mycelium,
+    reference_mycelium_rd,
+)
+from mfn_model.stencil import periodic_laplacian
 
 NEVER = NeverCancelled()
 
@@ -45,6 +55,84 @@ def test_every_trajectory_equals_the_reference_bit_for_bit(steps: int, block_cel
     expected = reference_mycelium(spec, steps)
     assert_same_state(state, expected)
     assert dict(state.counters) == dict(expected.counters)
+
+
+@given(
+    seed=st.integers(0, 2**63 - 1),
+    grid_size=st.integers(1, 24),
+    steps=st.integers(0, 120),
+    alpha=st.floats(0.05, 0.2499),
+    spike_probability=st.floats(0.0, 1.0),
+    turing_enabled=st.booleans(),
+    turing_threshold=st.floats(0.5, 0.95),
+    jitter=st.booleans(),
+    jitter_variance=st.sampled_from([0.0, 1e-8, 0.0005, 0.01]),
+    d_activator=st.floats(0.01, 0.2499),
+    d_inhibitor=st.floats(0.01, 0.2499),
+    r_activator=st.floats(0.001, 0.1),
+    r_inhibitor=st.floats(0.001, 0.1),
+    boundary=st.sampled_from(["periodic", "neumann", "dirichlet"]),
+    boundary_potential=st.floats(-0.095, 0.040),
+    block_cells=st.sampled_from([None, 1, 50, 300]),
+)
+@settings(max_examples=200, deadline=None)
+def test_every_trajectory_of_the_variant_equals_its_reference_bit_for_bit(
+    steps: int, block_cells: int | None, **values: Any
+) -> None:
+    spec = mycelium_rd_spec(**values)
+    state = stepped(MyceliumSession(spec, block_cells=block_cells), steps)
+    expected = reference_mycelium_rd(spec, steps)
+    assert_same_state(state, expected)
+    assert dict(state.counters) == dict(expected.counters)
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "neumann", "dirichlet"])
+def test_a_pattern_that_forms_and_is_kicked_equals_its_reference(boundary: str) -> None:
+    fast = {"r_activator": 0.1, "r_inhibitor": 0.001, "d_activator": 0.01, "d_inhibitor": 0.24}
+    spec = mycelium_rd_spec(seed=5, grid_size=12, turing_threshold=0.5, boundary=boundary, **fast)  # type: ignore[arg-type]  # a table of numbers
+    state, expected = stepped(MyceliumSession(spec), 600), reference_mycelium_rd(spec, 600)
+    assert expected.counters["turing_activations"] > 1000
+    assert_same_state(state, expected)
+    assert dict(state.counters) == dict(expected.counters)
+
+
+@pytest.mark.parametrize(("grid_size", "steps"), [(150, 30), (257, 12)])
+@pytest.mark.parametrize("boundary", ["periodic", "neumann", "dirichlet"])
+def test_grids_of_the_variant_in_several_blocks_equal_its_reference(grid_size: int, steps: int, boundary: str) -> None:
+    spec = mycelium_rd_spec(seed=3, grid_size=grid_size, spike_probability=0.9, boundary=boundary)
+    assert_same_state(stepped(MyceliumSession(spec), steps), reference_mycelium_rd(spec, steps))
+
+
+def test_a_held_edge_can_be_steered() -> None:
+    spec = mycelium_rd_spec(grid_size=6, spike_probability=0.0, boundary="dirichlet", boundary_potential=-0.07)
+    session = MyceliumSession(spec)
+    session.step(20, NEVER)
+    session.set_parameter("boundary_potential", 0.04)
+    assert stepped(session, 2000).field.min() == pytest.approx(0.04, abs=1e-9)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+@pytest.mark.parametrize("species", [0, 1])
+def test_numbers_that_are_not_finite_end_the_session_with_a_typed_error(species: int, value: float) -> None:
+    session = MyceliumSession(mycelium_rd_spec(grid_size=8))
+    session.step(5, NEVER)
+    session._species[species][2, 3] = value
+    session._forget_prospect()
+    with pytest.raises(NumericalInstabilityError) as caught:
+        session.step(100, NEVER)
+    name = ("potential", "activator")[species]
+    assert (caught.value.step, caught.value.species) == (5, name)
+    assert caught.value.nan_count + caught.value.inf_count == 1
+    with pytest.raises(RuntimeError, match="open another"):
+        session.step(1, NEVER)
+
+
+def test_numbers_that_are_not_finite_are_found_within_the_longest_quiet() -> None:
+    session = MyceliumSession(mycelium_rd_spec(grid_size=8, spike_probability=0.0))
+    session.step(60, NEVER)
+    session._potential[2, 3] = np.nan
+    with pytest.raises(NumericalInstabilityError):
+        session.step(LONGEST_QUIET + 1, NEVER)
 
 
 @pytest.mark.parametrize(("grid_size", "steps"), [(150, 30), (257, 12)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,7 @@ class InjectsWithoutClamping(MyceliumSession):
 class SteersTooLate(MyceliumSession):
     def set_parameter(self, name: str, value: float) -> None:
         super().set_parameter(name, value)
-        self._four_alpha[...] = 4.0 * 0.18
+        self._coefficients.four_alpha[...] = 4.0 * 0.18
 
 
 class ChecksNothing(NumpyBackend):
@@ -109,6 +110,20 @@ class RestoresWithAFreshGenerator(NumpyBackend):
     def restore(self, checkpoint: Checkpoint) -> MyceliumSession:
         session = super().restore(checkpoint)
         session._generator = np.random.default_rng(0)
+        return session
+
+
+class KeepsEveryGridPeriodic(NumpyBackend):
+    def open(self, spec: FieldSpec) -> MyceliumSession:
+        return super().open(replace(spec, boundary="periodic"))
+
+
+class UpdatesTheInhibitorLast(NumpyBackend):
+    def open(self, spec: FieldSpec) -> MyceliumSession:
+        session = super().open(spec)
+        if len(session._species) == 3:
+            *rest, activator, inhibition_1, inhibition_2, inhibition_3, inhibition_4, grown, last = session._program
+            session._program = (*rest, activator, grown, inhibition_1, inhibition_2, inhibition_3, inhibition_4, last)
         return session
 
 
@@ -145,6 +160,8 @@ def test_a_faulty_session_is_found(
 @pytest.mark.parametrize(
     ("backend", "test"),
     [
+        (KeepsEveryGridPeriodic, lambda backend: SUITE.test_trajectories_agree_with_the_reference(backend, 2)),
+        (UpdatesTheInhibitorLast, lambda backend: SUITE.test_trajectories_agree_with_the_reference(backend, 2)),
         (ChecksNothing, SUITE.test_a_specification_out_of_bounds_is_refused),
         (ChecksNothing, SUITE.test_a_model_that_it_does_not_know_is_not_supported_and_refused),
         (RestoresWithAFreshGenerator, SUITE.test_a_restored_session_goes_on_bit_for_bit),

@@ -9,6 +9,7 @@ import pytest
 
 from mfn_core import Code
 from mfn_proto import mfn_pb2 as w1
+from mfn_proto import mycelium_pb2 as w2
 from mfn_proto.v1 import field_pb2 as v1
 
 STEPS = 5000
@@ -20,6 +21,10 @@ CALLS = [
     ),
     pytest.param(
         "/mfn.MFNSimulationService/RunSimulation", w1.SimulationRequest(steps=STEPS, **GRID), id="RunSimulation"
+    ),
+    pytest.param("/mycelium.MyceliumService/Simulate", w2.SimulateRequest(steps=STEPS, **GRID), id="mycelium-Simulate"),
+    pytest.param(
+        "/mycelium.MyceliumService/SimulateStream", w2.SimulateRequest(steps=STEPS, **GRID), id="SimulateStream"
     ),
     pytest.param(
         "/mfn.MFNFeaturesService/StreamFeatures",
@@ -83,7 +88,7 @@ async def test_a_deadline_stops_the_computing(serve: Any, path: str, message: An
     assert [(each.steps <= 3, each.closed) for each in served.backend.sessions] == [(True, True)]
 
 
-@pytest.mark.parametrize(("path", "message"), CALLS[2:])
+@pytest.mark.parametrize(("path", "message"), CALLS[3:])
 async def test_a_stream_whose_reader_is_gone_closes_its_session(serve: Any, path: str, message: Any) -> None:
     served = serve(service={"resume_within_seconds": 0})
     short = type(message).FromString(message.SerializeToString())
@@ -91,7 +96,7 @@ async def test_a_stream_whose_reader_is_gone_closes_its_session(serve: Any, path
         short.start.frames.every_n_steps = 1
     elif isinstance(short, v1.SimulateRequest):
         short.frames.every_n_steps = 1
-    else:
+    elif not isinstance(short, w2.SimulateRequest):
         short.steps_per_frame = 1
     conversation = begun(served, path, short, window=1)
     await conversation.next()

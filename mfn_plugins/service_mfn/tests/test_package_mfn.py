@@ -129,9 +129,14 @@ async def test_the_cost_of_a_call_is_its_cell_steps(served: Any) -> None:
     assert served.charges == [("ExtractFeatures", 320.0), ("RunSimulation", 64.0), ("StreamFeatures", 1920.0)]
 
 
-async def test_the_validation_service_is_not_served(served: Any) -> None:
-    path = "/mfn.MFNValidationService/ValidatePattern"
-    assert path not in served.dispatcher.operations
+async def test_the_validation_training_is_defined_and_not_offered(served: Any) -> None:
+    outcome = await served.unary("/mfn.MFNValidationService/ValidatePattern", pb.ValidationRequest(epochs=-1))
+    assert outcome.code is Code.UNIMPLEMENTED
+    assert outcome.message.startswith("mfn.MFNValidationService/ValidatePattern is defined, and not offered by version")
+    assert served.charges == []
+
+
+def test_replies_of_unary_runs_can_be_kept(served: Any) -> None:
     operations = served.dispatcher.operations
     flags = {
         path: (each.idempotent, each.deterministic, each.cache_key is not None) for path, each in operations.items()

@@ -14,7 +14,7 @@ from mfn_core import ComponentKind, ConfigError
 from mfn_core.assembly import plan
 from mfn_core.config import Document
 from mfn_core.testing.plugin import PluginSuite
-from mfn_proto import mfn_pb2, validation
+from mfn_proto import mfn_pb2, mycelium_pb2, validation
 from mfn_proto.v1 import field_pb2
 from mfn_service._settings import ServiceSettings
 
@@ -89,20 +89,34 @@ async def test_starting_compiles_the_rules_of_every_request(served: Any, monkeyp
         field_pb2.SimulateRequest,
         field_pb2.AnalyzeFieldRequest,
         field_pb2.SteerSimulationRequest,
+        mfn_pb2.ValidationRequest,
+        mycelium_pb2.ValidateRequest,
+        mycelium_pb2.SimulateRequest,
+        mycelium_pb2.NernstRequest,
+        mycelium_pb2.FederatedAggregateRequest,
+        mycelium_pb2.HealthCheckRequest,
     }
 
 
-def test_every_operation_needs_the_role_read_and_no_more(served: Any) -> None:
+def test_every_operation_but_the_health_check_needs_the_role_read_and_no_more(served: Any) -> None:
     operations = served.dispatcher.operations
-    assert len(operations) == 7
     assert {operation.role for operation in operations.values()} == {"read"}
-    assert not any(operation.public for operation in operations.values())
-    descriptors = {
-        **mfn_pb2.DESCRIPTOR.services_by_name,
-        **field_pb2.DESCRIPTOR.services_by_name,
+    assert [path for path, operation in operations.items() if operation.public] == [
+        "/mycelium.MyceliumService/HealthCheck"
+    ]
+
+
+def test_every_method_of_the_definitions_is_an_operation_of_its_types(served: Any) -> None:
+    methods = {
+        f"/{service.full_name}/{method.name}": method
+        for file in (mfn_pb2.DESCRIPTOR, mycelium_pb2.DESCRIPTOR, field_pb2.DESCRIPTOR)
+        for service in file.services_by_name.values()
+        for method in service.methods
     }
-    for operation in operations.values():
-        method = descriptors[operation.service.rpartition(".")[2]].methods_by_name[operation.method]
+    operations = served.dispatcher.operations
+    assert operations.keys() == methods.keys()
+    for path, method in methods.items():
+        operation = operations[path]
         assert operation.request_type.DESCRIPTOR is method.input_type
         assert operation.response_type.DESCRIPTOR is method.output_type
         assert operation.shape.client_streams == method.client_streaming

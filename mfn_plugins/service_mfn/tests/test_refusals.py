@@ -10,6 +10,7 @@ import pytest
 
 from mfn_core import Code
 from mfn_proto import mfn_pb2 as w1
+from mfn_proto import mycelium_pb2 as w2
 from mfn_proto.v1 import field_pb2 as v1
 
 FIELDS = "/mfn.v1.FieldService/"
@@ -24,6 +25,21 @@ TOTAL = ("total_steps", (0, -1, 1001, 2**31 - 1))
 EVERY = ("steps_per_frame", (-1, -(2**31)))
 UNARY = (SEED, GRID, STEPS, ALPHA, PROBABILITY)
 STREAM = (SEED, GRID, TOTAL, EVERY, ALPHA, PROBABILITY)
+MYCELIUM = "/mycelium.MyceliumService/"
+W2_RUN = (
+    SEED,
+    GRID,
+    ("steps", (0, -1, 1001, 2**31 - 1)),
+    ("alpha", (0.0, 0.0499999, 0.25, -0.18, 1e300, NAN, INFINITE, -INFINITE)),
+    ("gamma", (1e-300, 0.5, -1.0, NAN, INFINITE, -INFINITE)),
+)
+CONCENTRATION = (0.0, -0.0, -1e-300, -0.1, NAN, INFINITE, -INFINITE)
+NERNST = (
+    ("z_valence", (0, 3, -3, 2**31 - 1, -(2**31))),
+    ("concentration_out_molar", CONCENTRATION),
+    ("concentration_in_molar", CONCENTRATION),
+    ("temperature_k", (0.0, -310.0, 37.0, 272.99, 373.01, 1e300, NAN, INFINITE, -INFINITE)),
+)
 
 
 def simulation(**fields: Any) -> v1.SimulationSpec:
@@ -41,6 +57,14 @@ def cases() -> Iterator[Any]:
         for name, values in fields:
             for value in values:
                 yield case(path, request_type(**{name: value}), name, value)
+    for method in ("Simulate", "SimulateStream"):
+        for name, values in W2_RUN:
+            for value in values:
+                yield case(MYCELIUM + method, w2.SimulateRequest(**{name: value}), name, value)
+    ion = {"z_valence": 1, "concentration_out_molar": 0.005, "concentration_in_molar": 0.14, "temperature_k": 310.0}
+    for name, values in NERNST:
+        for value in values:
+            yield case(MYCELIUM + "ComputeNernst", w2.NernstRequest(**{**ion, name: value}), name, value)
     for name, values in (SEED, GRID):
         for value in values:
             request = v1.SimulateRequest(simulation=simulation(**{name: value}))

@@ -26,6 +26,12 @@ UNSET: Mapping[str, Mapping[str, int | float]] = MappingProxyType(
         "mfn.ValidationRequest": MappingProxyType(
             {"seed": 0, "epochs": 1, "batch_size": 4, "grid_size": 64, "steps": 0}
         ),
+        "mycelium.ValidateRequest": MappingProxyType({"seed": 0, "epochs": 1, "grid_size": 32}),
+        "mycelium.SimulateRequest": MappingProxyType(
+            {"seed": 0, "grid_size": 64, "steps": 100, "alpha": 0.18, "gamma": 0.0}
+        ),
+        "mycelium.NernstRequest": MappingProxyType({"temperature_k": 310.0}),
+        "mycelium.FederatedAggregateRequest": MappingProxyType({"num_clusters": 10, "byzantine_fraction": 0.2}),
         "mfn.v1.SimulationSpec": MappingProxyType({"grid_size": 64, "seed": 0}),
         "mfn.v1.MyceliumParameters": MappingProxyType({"alpha": 0.18, "spike_probability": 0.0}),
         "mfn.v1.FrameOptions": MappingProxyType({"every_n_steps": 10, "max_frames_per_second": 0.0}),

@@ -142,6 +142,8 @@ def _field_text(owner: Descriptor, leaf: FieldDescriptor, found: protovalidate.V
         case "in":
             choices = ", ".join(ascii(each) for each in allowed)
             return f"got {_quoted(value)}, must be one of {choices}; send one of these"
+        case "required":
+            return "is not set and has no default; send a value"
         case "const":
             return f"got {str(value).lower()}, {bound}; send that, or leave it unset"
     if not isinstance(value, int | float):

@@ -2,7 +2,9 @@
 
 The scheme obeys a maximum principle: with α, D_a ≤ 1/4 and D_h ≤ (1 − r_h)/4, diffusion replaces a value by a weighted
 mean of its neighbourhood, so extremes move only through the reaction terms, by at most r_a h downwards and
-r_a a (1 − a) upwards for the activator. The margin absorbs rounding, which is below 1e-14 a step.
+r_a a (1 − a) upwards for the activator. Where the coefficients are larger, nothing is promised. What lies beyond a
+constant boundary belongs to the neighbourhood: `Extremes` include it. The margin absorbs rounding, which is below
+1e-14 a step.
 """
 
 from __future__ import annotations
@@ -11,7 +13,8 @@ import math
 from dataclasses import dataclass
 from typing import Final
 
-from mfn_model.mycelium import ACTIVATOR_RATE, CONCENTRATION_RANGE, POTENTIAL_RANGE
+from mfn_engine_numpy._equations import Kinetics
+from mfn_model.mycelium import CONCENTRATION_RANGE, POTENTIAL_RANGE
 
 __all__ = ["LONGEST_QUIET", "Extremes", "potential_is_inside", "steps_above_zero", "steps_below"]
 
@@ -19,8 +22,6 @@ LONGEST_QUIET: Final = 64
 """Steps after which extremes are measured again at the latest."""
 
 _MARGIN: Final = 1e-9
-_LARGEST_GROWTH: Final = (1.0 + ACTIVATOR_RATE) ** LONGEST_QUIET
-_LOG_GROWTH: Final = math.log1p(ACTIVATOR_RATE)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,26 +39,33 @@ def potential_is_inside(minimum: float, maximum: float) -> bool:
     return minimum > POTENTIAL_RANGE[0] + _MARGIN and maximum < POTENTIAL_RANGE[1] - _MARGIN
 
 
-def steps_above_zero(extremes: Extremes) -> int:
+def steps_above_zero(extremes: Extremes, kinetics: Kinetics) -> int:
     """Steps, at most `LONGEST_QUIET`, for which no concentration can become negative."""
-    if extremes.inhibitor_minimum < 0.0:
+    if extremes.inhibitor_minimum < 0.0 or not kinetics.obey_maximum_principle:
         return 0
-    largest = max(extremes.inhibitor_maximum, extremes.activator_maximum * _LARGEST_GROWTH)
+    largest = max(extremes.inhibitor_maximum, extremes.activator_maximum * _largest_growth(kinetics))
     margin = extremes.activator_minimum - _MARGIN
     if margin <= 0.0:
         return 0
-    return min(LONGEST_QUIET, int(margin / (ACTIVATOR_RATE * largest)))
+    return min(LONGEST_QUIET, int(margin / (kinetics.activator_rate * largest)))
 
 
-def steps_below(threshold: float, extremes: Extremes) -> int:
+def steps_below(threshold: float, extremes: Extremes, kinetics: Kinetics) -> int:
     """Steps, at most `LONGEST_QUIET`, for which no activator exceeds `threshold` and no concentration its range.
 
     Holds as long as no concentration is negative, or negative ones are clipped after each step.
     """
+    if not kinetics.obey_maximum_principle:
+        return 0
     highest = CONCENTRATION_RANGE[1] - _MARGIN
     limit = min(threshold - _MARGIN, highest)
     if extremes.activator_maximum >= limit or extremes.inhibitor_maximum >= highest:
         return 0
-    if extremes.activator_maximum * _LARGEST_GROWTH <= limit:
+    if extremes.activator_maximum * _largest_growth(kinetics) <= limit:
         return LONGEST_QUIET
-    return int(math.log(limit / extremes.activator_maximum) / _LOG_GROWTH)
+    return int(math.log(limit / extremes.activator_maximum) / math.log1p(kinetics.activator_rate))
+
+
+def _largest_growth(kinetics: Kinetics) -> float:
+    """By how much the activator can grow in the longest quiet."""
+    return (1.0 + kinetics.activator_rate) ** LONGEST_QUIET

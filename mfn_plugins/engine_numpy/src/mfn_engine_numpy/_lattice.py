@@ -1,4 +1,4 @@
-"""Memory layout of periodic fields: every species padded by one cell on each side, all of them in one flat buffer.
+"""Memory layout of fields: every species padded by one cell on each side, all of them in one flat buffer.
 
 In that layout the neighbours of a run of cells are four other runs of the same buffer, shifted by one cell or by one
 row. A five-point stencil is then a handful of one-dimensional array operations without a copy. Runs that span several
@@ -39,14 +39,18 @@ class PaddedLattice:
     """`species` fields of `side` × `side` float64 cells with their halo; all zero at first.
 
     The interior of species s is `interior(s)`. `halo` holds pairs of arrays: assigning to each first its second, in
-    order, makes the padding periodic, which must be done before neighbours are read.
+    order, makes the padding what lies beyond the edge, which must be done before neighbours are read.
     """
 
-    __slots__ = ("_cells", "_flat", "halo", "pitch", "plane", "side", "species")
+    __slots__ = ("_cells", "_flat", "boundary", "halo", "outside", "pitch", "plane", "side", "species")
 
-    def __init__(self, side: int, species: int, *, align_rows: bool = False) -> None:
+    def __init__(self, side: int, species: int, boundary: str = "periodic", *, align_rows: bool = False) -> None:
         self.side = side
         self.species = species
+        self.boundary = boundary
+        """`"periodic"`, `"neumann"` or `"dirichlet"`, as `mfn_model.stencil.laplacian` defines them."""
+        self.outside: FloatArray = np.zeros(species)
+        """For each species, what lies beyond a dirichlet boundary; the halo reads it anew each time."""
         self.pitch = _whole_lines(side + 2) if align_rows else side + 2
         """Cells from one row to the next."""
         rows = (side + 2) * self.pitch
@@ -58,19 +62,36 @@ class PaddedLattice:
         self.halo = self._halo()
 
     def _halo(self) -> tuple[tuple[FloatArray, FloatArray], ...]:
+        side, cells = self.side, self._cells
+        copies = self._constant_edges() if self.boundary == "dirichlet" else self._copied_edges()
+        if self.pitch > side + 2:
+            # Cells that only align the rows are nobody's neighbours, but what is computed there must not grow. With
+            # the value of a true cell they do not widen the extremes of a run either.
+            copies += [(species[:, side + 2 :], species[1, 1, ...]) for species in cells]
+        return tuple(copies)
+
+    def _copied_edges(self) -> list[tuple[FloatArray, FloatArray]]:
+        """From the opposite side, or from the cell at the edge itself."""
         # NumPy copies its source first when it cannot rule out cheaply that source and target overlap, as it cannot for
         # pairs of rows of several species. These go through a buffer of ours; columns of one species it sees through.
         side, cells = self.side, self._cells
         inner = slice(1, side + 1)
         rows = np.empty((self.species, 2, side))
-        opposite = slice(side, 0, 1 - side) if side > 1 else slice(1, 2)
-        copies = [(rows, cells[:, opposite, inner]), (cells[:, 0 : side + 2 : side + 1, inner], rows)]
+        if side == 1:
+            sources = slice(1, 2)
+        else:
+            sources = slice(1, side + 1, side - 1) if self.boundary == "neumann" else slice(side, 0, 1 - side)
+        left, right = (1, side) if self.boundary == "neumann" else (side, 1)
+        copies = [(rows, cells[:, sources, inner]), (cells[:, 0 : side + 2 : side + 1, inner], rows)]
         for species in cells:
-            copies += [(species[:, 0], species[:, side]), (species[:, side + 1], species[:, 1])]
-        if self.pitch > side + 2:
-            # Cells that only align the rows are nobody's neighbours, but what is computed there must not grow.
-            copies.append((cells[:, :, side + 2 :], np.zeros(())))
-        return tuple(copies)
+            copies += [(species[:, 0], species[:, left]), (species[:, side + 1], species[:, right])]
+        return copies
+
+    def _constant_edges(self) -> list[tuple[FloatArray, FloatArray]]:
+        last = self.side + 1
+        constant = self.outside[:, np.newaxis, np.newaxis]
+        cells = self._cells
+        return [(cells[:, 0 : last + 1 : last], constant), (cells[:, :, 0 : last + 1 : last], constant)]
 
     def interior(self, species: int) -> FloatArray:
         """[side, side] view of one species without its padding."""

@@ -1,4 +1,4 @@
-"""One step of the mycelium equations, compiled for a lattice into a flat list of array operations.
+"""One step of the equations, compiled for a lattice into a flat list of array operations.
 
 An operation is `(ufunc, left, right, out)` with every operand a ready view, so that a step is one loop that creates
 nothing. The sums run in the order in which the model states them, and scalings moved elsewhere are by powers of two,
@@ -17,8 +17,8 @@ from typing import Any, Final
 
 import numpy as np
 
+from mfn_engine_numpy._equations import Coefficients
 from mfn_engine_numpy._lattice import FloatArray, PaddedLattice, aligned_zeros
-from mfn_model.mycelium import ACTIVATOR_DIFFUSION, ACTIVATOR_RATE, INHIBITOR_DIFFUSION, INHIBITOR_RATE
 
 __all__ = ["BLOCK_CELLS", "SINGLE_BLOCK_CELLS", "Operation", "compile_step"]
 
@@ -41,30 +41,69 @@ def _constant(value: float) -> FloatArray:
 
 _ONE = _constant(1.0)
 _QUARTER = _constant(0.25)
-_FOUR_ACTIVATOR_DIFFUSION = _constant(4.0 * ACTIVATOR_DIFFUSION)
-_FOUR_INHIBITOR_DIFFUSION = _constant(4.0 * INHIBITOR_DIFFUSION)
-_ACTIVATOR_RATE = _constant(ACTIVATOR_RATE)
-_INHIBITOR_RATE = _constant(INHIBITOR_RATE)
+
+
+class _Update:
+    """From a quarter of each Laplacian to the new values."""
+
+    def __init__(self, coefficients: Coefficients, sequential: bool) -> None:
+        self._of = coefficients
+        self._sequential = sequential
+
+    def operations(self, values: list[FloatArray], changes: list[FloatArray], product: FloatArray) -> list[Operation]:
+        """The update of one run; `changes` holds the quarters, `product` is scratch."""
+        diffused: list[Operation] = [
+            (multiply, changes[0], self._of.four_alpha, changes[0]),
+            (add, values[0], changes[0], values[0]),
+        ]
+        if len(values) == 1:
+            return diffused
+        _, activator, inhibitor = values
+        _, activator_change, inhibitor_change = changes
+        activation: list[Operation] = [
+            (multiply, activator_change, self._of.four_activator_diffusion, activator_change),
+            (subtract, _ONE, activator, product),
+            (multiply, product, activator, product),
+            (subtract, product, inhibitor, product),
+            (multiply, product, self._of.activator_rate, product),
+            (add, activator_change, product, activator_change),
+        ]
+        inhibition: list[Operation] = [
+            (multiply, inhibitor_change, self._of.four_inhibitor_diffusion, inhibitor_change),
+            (subtract, activator, inhibitor, product),
+            (multiply, product, self._of.inhibitor_rate, product),
+            (add, inhibitor_change, product, inhibitor_change),
+        ]
+        grown: list[Operation] = [(add, activator, activator_change, activator)]
+        reacted = [*activation, *grown, *inhibition] if self._sequential else [*activation, *inhibition, *grown]
+        return [*diffused, *reacted, (add, inhibitor, inhibitor_change, inhibitor)]
 
 
 def compile_step(
-    side: int, species: int, four_alpha: FloatArray, block_cells: int | None = None
+    side: int,
+    species: int,
+    coefficients: Coefficients,
+    *,
+    sequential: bool = True,
+    boundary: str = "periodic",
+    block_cells: int | None = None,
 ) -> tuple[PaddedLattice, tuple[Operation, ...]]:
     """A lattice, and the operations that diffuse its potential and let activator and inhibitor react.
 
-    Species is 1 (the potential alone) or 3. `four_alpha` is a zero-dimensional array with four times the diffusion
-    coefficient, which is read anew at every step. `block_cells` overrides the division into blocks. Kicks, noise and
-    clipping are not part of it.
+    Species is 1 (the potential alone) or 3. `coefficients` are read anew at every step. `sequential` is that of
+    `mfn_engine_numpy._equations.Equations`, `boundary` that of the lattice. `block_cells` overrides the division into
+    blocks. Kicks, noise and clipping are not part of it.
     """
+    update = _Update(coefficients, sequential)
     if block_cells is None and side * side <= SINGLE_BLOCK_CELLS:
-        lattice = PaddedLattice(side, species)
-        return lattice, _whole(lattice, four_alpha)
-    lattice = PaddedLattice(side, species, align_rows=True)
+        lattice = PaddedLattice(side, species, boundary)
+        return lattice, _whole(lattice, update)
+    lattice = PaddedLattice(side, species, boundary, align_rows=True)
     rows = max(1, (block_cells or BLOCK_CELLS) // lattice.pitch)
-    return lattice, _in_blocks(lattice, four_alpha, rows)
+    return lattice, _in_blocks(lattice, update, rows)
 
 
-def _whole(lattice: PaddedLattice, four_alpha: FloatArray) -> tuple[Operation, ...]:
+def _whole(lattice: PaddedLattice, update: _Update) -> tuple[Operation, ...]:
     side, pitch, species = lattice.side, lattice.pitch, lattice.species
     everything = lattice.run(0, 0, side, count=species)
     change = aligned_zeros(everything.size)
@@ -83,10 +122,10 @@ def _whole(lattice: PaddedLattice, four_alpha: FloatArray) -> tuple[Operation, .
         (subtract, change, everything, change),
     ]
     values = [lattice.run(s, 0, side) for s in range(species)]
-    return tuple(program + _updates(values, changes, aligned_zeros(cells), four_alpha))
+    return tuple(program + update.operations(values, changes, aligned_zeros(cells)))
 
 
-def _in_blocks(lattice: PaddedLattice, four_alpha: FloatArray, rows: int) -> tuple[Operation, ...]:
+def _in_blocks(lattice: PaddedLattice, update: _Update, rows: int) -> tuple[Operation, ...]:
     side, pitch, species = lattice.side, lattice.pitch, lattice.species
     blocks = -(-side // rows)
     edges = [side * block // blocks for block in range(blocks + 1)]
@@ -114,34 +153,5 @@ def _in_blocks(lattice: PaddedLattice, four_alpha: FloatArray, rows: int) -> tup
                 (multiply, change, _QUARTER, change),
                 (subtract, change, value, change),
             ]
-        pending += _updates(values, changes, product[:cells], four_alpha)
+        pending += update.operations(values, changes, product[:cells])
     return tuple(program + pending)
-
-
-def _updates(
-    values: list[FloatArray], changes: list[FloatArray], product: FloatArray, four_alpha: FloatArray
-) -> list[Operation]:
-    """From a quarter of each Laplacian, in `changes`, to the new values; `product` is scratch."""
-    updates: list[Operation] = [
-        (multiply, changes[0], four_alpha, changes[0]),
-        (add, values[0], changes[0], values[0]),
-    ]
-    if len(values) == 1:
-        return updates
-    _, activator, inhibitor = values
-    _, activator_change, inhibitor_change = changes
-    return [
-        *updates,
-        (multiply, activator_change, _FOUR_ACTIVATOR_DIFFUSION, activator_change),
-        (subtract, _ONE, activator, product),
-        (multiply, product, activator, product),
-        (subtract, product, inhibitor, product),
-        (multiply, product, _ACTIVATOR_RATE, product),
-        (add, activator_change, product, activator_change),
-        (add, activator, activator_change, activator),
-        (multiply, inhibitor_change, _FOUR_INHIBITOR_DIFFUSION, inhibitor_change),
-        (subtract, activator, inhibitor, product),
-        (multiply, product, _INHIBITOR_RATE, product),
-        (add, inhibitor_change, product, inhibitor_change),
-        (add, inhibitor, inhibitor_change, inhibitor),
-    ]

@@ -22,7 +22,7 @@ def mfn_backends() -> Sequence[ComponentSpec]:
         ComponentSpec(
             name="numpy",
             factory=_backend,
-            summary="mycelium fields with NumPy alone, bit-identical to the plain evaluation",
+            summary="mycelium and mycelium_rd fields with NumPy alone, bit-identical to the plain evaluation",
             stability="stable",
         )
     ]

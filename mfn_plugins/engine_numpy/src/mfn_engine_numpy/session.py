@@ -1,4 +1,4 @@
-"""A mycelium trajectory, advanced in place."""
+"""A trajectory of one of the mycelium models, advanced in place."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from mfn_core.compute import CancelToken
+from mfn_engine_numpy._equations import EQUATIONS, Coefficients, Kinetics
 from mfn_engine_numpy._guard import (
     LONGEST_QUIET,
     Extremes,
@@ -20,7 +21,7 @@ from mfn_engine_numpy._guard import (
 )
 from mfn_engine_numpy._lattice import FloatArray, PaddedLattice
 from mfn_engine_numpy._program import compile_step
-from mfn_model import BoundViolation, Checkpoint, FieldSpec, FieldState, SpecError
+from mfn_model import BoundViolation, Checkpoint, FieldSpec, FieldState, SpecError, require_finite
 from mfn_model.mycelium import (
     CONCENTRATION_RANGE,
     POTENTIAL_RANGE,
@@ -48,16 +49,20 @@ _LEAST, _MOST = CONCENTRATION_RANGE
 
 
 class MyceliumSession:
-    """One trajectory of the mycelium model; also supports steering and checkpoints.
+    """One trajectory of a mycelium model; also supports steering and checkpoints.
 
-    Advancing allocates nothing. An exception out of the middle of a step, which only an interrupt can cause, leaves
-    the session unusable, and it says so.
+    Advancing allocates nothing. An exception out of the middle of a step leaves the session unusable, and it says so:
+    an interrupt, or `mfn_model.NumericalInstabilityError` for numbers that are no longer finite. No specification
+    leads to such numbers; they are looked for whenever extremes are measured, at most `LONGEST_QUIET` steps apart.
     """
 
     def __init__(self, spec: FieldSpec, *, block_cells: int | None = None) -> None:
         """A session at step 0. `block_cells` overrides how a large grid is divided, which changes no number."""
-        self._open(spec, np.random.Generator(np.random.PCG64(spec.seed)), block_cells)
+        bits = np.random.PCG64(spec.seed)
+        self._open(spec, np.random.Generator(bits), block_cells)
         draw_initial_fields(self._generator, self._species)
+        if not self._reacting and EQUATIONS[spec.model].draws_absent_species:
+            bits.advance(2 * self._side * self._side)  # each uniform number of either species takes one draw
 
     @classmethod
     def restored(cls, checkpoint: Checkpoint) -> MyceliumSession:
@@ -93,8 +98,15 @@ class MyceliumSession:
         self._reacting = spec.switch("turing_enabled")
         self._side = side
         self._generator = generator
-        self._four_alpha: FloatArray = np.zeros(())
-        lattice, self._program = compile_step(side, 3 if self._reacting else 1, self._four_alpha, block_cells)
+        self._coefficients = Coefficients()
+        lattice, self._program = compile_step(
+            side,
+            3 if self._reacting else 1,
+            self._coefficients,
+            sequential=EQUATIONS[spec.model].sequential,
+            boundary=spec.boundary,
+            block_cells=block_cells,
+        )
         self._lattice: PaddedLattice | None = lattice
         self._species = [lattice.interior(s) for s in range(lattice.species)]
         self._runs = [lattice.run(s, 0, side) for s in range(lattice.species)]
@@ -112,7 +124,9 @@ class MyceliumSession:
     def _adopt(self, spec: FieldSpec) -> None:
         """Takes over the parameters of `spec` from the next step on."""
         self._spec = spec
-        self._four_alpha[...] = 4.0 * spec.number("alpha")
+        self._kinetics = Kinetics.of(spec)
+        self._coefficients.adopt(spec.number("alpha"), self._kinetics)
+        self._usable().outside[0] = spec.parameters.get("boundary_potential", 0.0)
         self._spike_probability = spec.number("spike_probability")
         self._threshold = spec.number("turing_threshold")
         self._noise_std = math.sqrt(spec.number("jitter_variance"))
@@ -156,13 +170,13 @@ class MyceliumSession:
         self._torn = True
         draw, probability = self._generator.random, self._spike_probability
         halo, program = lattice.halo, self._program
-        for _ in range(count):
+        for done in range(count):
             if draw() < probability:
                 self._spike()
             for target, source in halo:
                 target[...] = source
             if self._quiet == 0:
-                self._examine()
+                self._examine(lattice, self._step + done)
             for operation, left, right, out in program:
                 operation(left, right, out)
             if self._quiet:
@@ -181,23 +195,27 @@ class MyceliumSession:
         if not potential_is_inside(value, value):
             self._forget_prospect()
 
-    def _examine(self) -> None:
+    def _examine(self, lattice: PaddedLattice, step: int) -> None:
         """Finds out which treatment the coming steps need; the halo is fresh, so that runs hold true values alone."""
         if self._watch:
             return
-        minimum, maximum = np.minimum.reduce, np.maximum.reduce
-        runs = self._runs
-        self._may_leave = self._jitter or not potential_is_inside(minimum(runs[0]), maximum(runs[0]))
+        extremes = [self._extremes(lattice, number) for number in range(len(self._runs))]
+        if not all(math.isfinite(least) and math.isfinite(largest) for least, largest in extremes):
+            names = (species.name for species in self._spec.declaration.species)
+            require_finite(step, dict(zip(names, self._species, strict=False)))
+        self._may_leave = self._jitter or not potential_is_inside(*extremes[0])
         self._may_sink = self._may_rise = False
         quiet = LONGEST_QUIET
         if self._reacting:
-            extremes = Extremes(
-                activator_minimum=float(minimum(runs[1])),
-                activator_maximum=float(maximum(runs[1])),
-                inhibitor_minimum=float(minimum(runs[2])),
-                inhibitor_maximum=float(maximum(runs[2])),
+            activator, inhibitor = extremes[1:]
+            concentrations = Extremes(
+                activator_minimum=activator[0],
+                activator_maximum=activator[1],
+                inhibitor_minimum=inhibitor[0],
+                inhibitor_maximum=inhibitor[1],
             )
-            above, below = steps_above_zero(extremes), steps_below(self._threshold, extremes)
+            above = steps_above_zero(concentrations, self._kinetics)
+            below = steps_below(self._threshold, concentrations, self._kinetics)
             quiet = min(above, below)
             self._may_sink = above < self._watch_span or quiet < _FEWEST_QUIET
             self._may_rise = below < self._watch_span
@@ -207,6 +225,15 @@ class MyceliumSession:
             self._watch = self._watch_span
             self._watch_span = min(_LONGEST_WATCH, 2 * self._watch_span)
             self._may_leave = self._may_leave or self._may_rise
+
+    def _extremes(self, lattice: PaddedLattice, number: int) -> tuple[float, float]:
+        """Least and largest value of a species, with what lies beyond a constant boundary."""
+        run = self._runs[number]
+        least, largest = float(np.minimum.reduce(run)), float(np.maximum.reduce(run))
+        if lattice.boundary != "dirichlet":
+            return least, largest
+        beyond = float(lattice.outside[number])
+        return min(least, beyond), max(largest, beyond)
 
     def _confine(self) -> None:
         """Kicks, noise and clipping after a step that may need them, in the order of the model."""

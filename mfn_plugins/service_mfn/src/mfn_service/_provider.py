@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from mfn_core import ComponentContext, Service
 from mfn_proto.validation import prepare
 from mfn_service._analyze import UploadBudget, analyze_operation
+from mfn_service._condition import Condition
 from mfn_service._limits import WorkLimits
 from mfn_service._sessions import Clock, SessionLimits, SessionRegistry
 from mfn_service._settings import ServiceSettings
 from mfn_service._simulate import simulate_operation
 from mfn_service._steer import Steering
+from mfn_service._unoffered import validation_service
 from mfn_service._w1 import mfn_services
+from mfn_service._w2 import mycelium_service
 
 __all__ = ["FIELD_SERVICE", "MfnServices"]
 
@@ -20,7 +23,7 @@ FIELD_SERVICE = "mfn.v1.FieldService"
 
 
 class MfnServices:
-    """A `mfn_core.operation.ServiceProvider`: packages `mfn` and `mfn.v1`."""
+    """A `mfn_core.operation.ServiceProvider`: packages `mfn`, `mycelium` and `mfn.v1`."""
 
     def __init__(self, settings: ServiceSettings, context: ComponentContext, *, clock: Clock | None = None) -> None:
         """Construct the services; nothing is computed or reserved.
@@ -44,8 +47,11 @@ class MfnServices:
         )
         self.uploads = UploadBudget(settings.upload_bytes)
         steering = Steering(context.compute, limits, self.sessions, pending_commands=settings.pending_commands)
+        self.condition = Condition()
         self._services = (
             *mfn_services(context.compute, limits),
+            validation_service(),
+            mycelium_service(context.compute, limits, self.condition),
             Service(
                 name=FIELD_SERVICE,
                 operations=(
@@ -66,9 +72,11 @@ class MfnServices:
     async def start(self) -> None:
         """Compile the rules of every request, so that no call waits for that."""
         prepare(*(operation.request_type for service in self._services for operation in service.operations))
+        self.condition.started()
 
     async def drain(self) -> None:
         """End the steered simulations, so that their clients learn why; returns at once. Safe to do twice."""
+        self.condition.draining()
         self.sessions.drain()
 
     async def stop(self) -> None:

@@ -9,7 +9,7 @@ from mfn_proto.defaults import effective
 from mfn_proto.mfn_pb2 import FeatureRequest, FeatureStreamRequest, SimulationRequest, SimulationStreamRequest
 from mfn_proto.v1.field_pb2 import MyceliumParameters, SimulationSpec
 
-__all__ = ["AnyRun", "mycelium_run", "simulated", "simulation", "spec_refused"]
+__all__ = ["AnyRun", "mycelium_run", "require_engine", "simulated", "simulation", "spec_refused"]
 
 AnyRun = FeatureRequest | SimulationRequest | FeatureStreamRequest | SimulationStreamRequest
 """The requests of package `mfn` that describe one run."""
@@ -65,6 +65,16 @@ def simulated(compute: ComputePool, message: SimulationSpec, path: str) -> Field
         MfnError: what `simulation` raises; UNIMPLEMENTED when no engine of the server computes the model.
     """
     spec = simulation(message, path)
+    require_engine(compute, spec)
+    return spec
+
+
+def require_engine(compute: ComputePool, spec: FieldSpec) -> None:
+    """Find an engine for the specification.
+
+    Raises:
+        MfnError: UNIMPLEMENTED when no engine of the server computes the model.
+    """
     try:
         compute.backend_for(spec)
     except MfnError as refused:
@@ -74,7 +84,6 @@ def simulated(compute: ComputePool, message: SimulationSpec, path: str) -> Field
             reason=refused.reason,
             details={"model": spec.model},
         ) from refused
-    return spec
 
 
 def no_such_model(name: str) -> MfnError:

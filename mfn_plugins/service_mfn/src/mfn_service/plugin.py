@@ -31,7 +31,7 @@ def mfn_services() -> Sequence[ComponentSpec]:
             name=NAME,
             config=ServiceSettings,
             factory=_services,
-            summary="features, simulations, field analysis and steered simulations (packages mfn and mfn.v1)",
+            summary="features, simulations, field analysis, steering (packages mfn, mycelium and mfn.v1)",
             stability="stable",
             examples={
                 "steered simulations": "[services.mfn]\nsessions_per_principal = 2\nresume_within_seconds = 60\n"
