@@ -26,6 +26,7 @@ from mfn_signing import (
     string_to_sign,
     verify_signature,
 )
+from mfn_signing._scheme import _mac
 
 SECRET = bytes(range(32))
 PATH = "/mfn.MFNFeaturesService/ExtractFeatures"
@@ -320,3 +321,8 @@ def test_an_error_never_repeats_a_text_as_long_as_a_secret() -> None:
 def test_a_malformed_error_crosses_processes_whole() -> None:
     error = pickle.loads(pickle.dumps(MalformedError("path", "is empty")))
     assert (error.part, error.problem, str(error)) == ("path", "is empty", "path is empty")
+
+
+@given(st.binary(min_size=32, max_size=200), st.binary(max_size=300))
+def test_the_prepared_states_give_the_hmac_of_the_standard_library(secret: bytes, message: bytes) -> None:
+    assert _mac(secret, message) == hmac.new(secret, message, "sha256").hexdigest()

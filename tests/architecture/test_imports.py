@@ -45,7 +45,14 @@ ALLOWED = {
     "mfn": PUBLIC - {"mfn_grpc", "mfn_proto"} | {"mfn_client"},
 }
 
-SPECIFICATION_TYPES = {"BoundViolation", "Checkpoint", "FieldSpec", "FieldState", "SpecError"}
+SPECIFICATION_TYPES = {
+    "BoundViolation",
+    "Checkpoint",
+    "FieldSpec",
+    "FieldState",
+    "NumericalInstabilityError",
+    "SpecError",
+}
 """What the kernel may use of the model outside its conformance suites."""
 
 

@@ -80,6 +80,11 @@ class Metadata:
         value = self._index().get(key)
         return value if isinstance(value, bytes) else None
 
+    @property
+    def repeats(self) -> bool:
+        """Whether any key stands more than once."""
+        return len(self._index()) != len(self._pairs)
+
     def get_all(self, key: str) -> tuple[str | bytes, ...]:
         """Every value of the key, in order."""
         return tuple(value for name, value in self._pairs if name == key)

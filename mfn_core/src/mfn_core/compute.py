@@ -141,7 +141,11 @@ def require_supported(backend: Backend, spec: FieldSpec) -> None:
         mfn_model.SpecError: with every bound that is broken.
     """
     broken = FieldSpec.violations(
-        model=spec.model, grid_size=spec.grid_size, seed=spec.seed, parameters=spec.parameters
+        model=spec.model,
+        grid_size=spec.grid_size,
+        seed=spec.seed,
+        parameters=spec.parameters,
+        boundary=spec.boundary,
     )
     if broken:
         raise SpecError(broken)

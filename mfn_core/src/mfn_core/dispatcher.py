@@ -10,18 +10,16 @@ import os
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 from attrs import frozen
+from google.protobuf.message import DecodeError, Message
 
 from mfn_core.cache import ResultCache
 from mfn_core.call import Call, CallId
 from mfn_core.errors import Code, FieldViolation, MfnError
 from mfn_core.middleware import Middleware, Next
 from mfn_core.operation import Operation, Service, Shape
-
-if TYPE_CHECKING:
-    from google.protobuf.message import Message
 
 __all__ = ["Dispatcher", "Outcome"]
 
@@ -218,7 +216,8 @@ class Dispatcher:
         if call.request is None:
             raise MfnError(Code.INVALID_ARGUMENT, "the call carries no request message")
         message = _decode(call.operation, call.request.raw)
-        call.decoded_request_id = getattr(message, "request_id", None) or None
+        if call.operation.names_request:
+            call.decoded_request_id = cast("Any", message).request_id or None
         return message
 
     async def _decode_stream(self, call: Call) -> AsyncGenerator[Message, None]:
@@ -228,8 +227,8 @@ class Dispatcher:
             call.messages_in += 1
             call.bytes_in += len(raw)
             message = _decode(call.operation, raw)
-            if call.decoded_request_id is None:
-                call.decoded_request_id = getattr(message, "request_id", None) or None
+            if call.decoded_request_id is None and call.operation.names_request:
+                call.decoded_request_id = cast("Any", message).request_id or None
             if call.operation.validate is not None and (found := call.operation.validate(message)):
                 raise MfnError.invalid(found)
             yield message
@@ -249,8 +248,6 @@ async def _send_all(call: Call, replies: AsyncIterator[Message]) -> None:
 
 
 def _decode(operation: Operation, raw: bytes) -> Message:
-    from google.protobuf.message import DecodeError
-
     try:
         return operation.request_type.FromString(raw)
     except DecodeError as wrong:

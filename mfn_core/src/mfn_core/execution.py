@@ -14,7 +14,7 @@ from typing import TypeVar
 from mfn_core.call import Call
 from mfn_core.compute import Backend, CancelToken, Session, SupportsSpeed
 from mfn_core.errors import Code, FieldViolation, MfnError
-from mfn_model import BoundViolation, FieldSpec, FieldState, SpecError
+from mfn_model import BoundViolation, FieldSpec, FieldState, NumericalInstabilityError, SpecError
 
 __all__ = ["BoundedExecutor", "ComputePool", "RunningSession", "choose_backend", "spec_error"]
 
@@ -122,6 +122,12 @@ class ComputePool:
             raise
         except SpecError as wrong:
             raise spec_error(wrong) from wrong
+        except NumericalInstabilityError as unstable:
+            raise MfnError(
+                Code.FAILED_PRECONDITION,
+                f"the numbers became unstable: {unstable}",
+                details={"reason": "NUMERICAL_INSTABILITY"},
+            ) from unstable
         if call.cancel.is_set():
             raise call.aborted()
         return result

@@ -74,6 +74,14 @@ class Operation:
     path: str = field(init=False)
     """`/package.Service/Method`: what is signed, on every RPC protocol."""
 
+    names_request: bool = field(init=False)
+    """Whether the request message has a `request_id` of its own."""
+
+    @names_request.default
+    def _names_request(self) -> bool:
+        descriptor = getattr(self.request_type, "DESCRIPTOR", None)
+        return descriptor is not None and "request_id" in descriptor.fields_by_name
+
     @path.default
     def _path(self) -> str:
         return f"/{self.service}/{self.method}"

@@ -20,6 +20,7 @@ __all__ = ["COMMANDS_GROUP", "main"]
         "check": "mfn_core.cli.check:check",
         "config": "mfn_core.cli.config:config",
         "plugins": "mfn_core.cli.plugins:plugins",
+        "new": "mfn_core.cli.new:new",
         "completion": "mfn_core.cli.completion:completion",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},

@@ -13,6 +13,7 @@ import attrs
 import pytest
 
 from mfn_core.audit import AuditRecord, AuditSink
+from mfn_core.testing._in_memory import lifecycle, started
 
 __all__ = ["AuditSinkSuite", "Kept"]
 
@@ -38,7 +39,7 @@ _TIMEOUT = 30.0
 
 @pytest.mark.asyncio
 class AuditSinkSuite:
-    """Subclass it and give `make_sink` and `read_back`.
+    """Subclass it under a name that begins with `Test`, and give the methods `make_sink` and `read_back`.
 
     A test makes its sinks over one folder of its own, starts them where they have a `start`, stops them where they
     have a `stop`, and then reads back what was kept.
@@ -51,14 +52,14 @@ class AuditSinkSuite:
 
     def make_sink(self, place: Path) -> AuditSink:
         """A sink that is not started; whatever it keeps in files is under `place`, an empty folder at first."""
-        raise NotImplementedError("the subclass gives it")
+        raise NotImplementedError(f"{type(self).__name__} gives no `make_sink`: a sink over a folder, not started")
 
     def read_back(self, sink: AuditSink) -> Kept | Awaitable[Kept]:
         """Everything kept where this sink keeps it, in order; called when the sink is stopped.
 
         Values equal those of the `AuditRecord`; `time` and `duration` are in seconds and exact to a microsecond.
         """
-        raise NotImplementedError("the subclass gives it")
+        raise NotImplementedError(f"{type(self).__name__} gives no `read_back`: the records that a sink has kept")
 
     # What the tests are made of.
 
@@ -91,11 +92,8 @@ class AuditSinkSuite:
     async def running(self, place: Path) -> AsyncIterator[AuditSink]:
         """A sink that is started, and stopped at the end."""
         sink = self.make_sink(place)
-        await _lifecycle(sink, "start")
-        try:
+        async with started(sink):
             yield sink
-        finally:
-            await _lifecycle(sink, "stop")
 
     async def kept(self, sink: AuditSink) -> Kept:
         """What the sink kept."""
@@ -166,23 +164,23 @@ class AuditSinkSuite:
 
     async def test_start_and_stop_are_safe_twice(self, tmp_path: Path) -> None:
         sink = self.make_sink(tmp_path)
-        await _lifecycle(sink, "start")
-        await _lifecycle(sink, "start")
+        await lifecycle(sink, "start")
+        await lifecycle(sink, "start")
         await sink.write(self.record(1))
-        await _lifecycle(sink, "stop")
-        await _lifecycle(sink, "stop")
+        await lifecycle(sink, "stop")
+        await lifecycle(sink, "stop")
         assert _ids(await self.kept(sink)) == [self.record(1).call_id]
 
     async def test_stop_without_start_is_safe(self, tmp_path: Path) -> None:
-        await _lifecycle(self.make_sink(tmp_path), "stop")
+        await lifecycle(self.make_sink(tmp_path), "stop")
 
     async def test_a_write_to_a_stopped_sink_is_refused(self, tmp_path: Path) -> None:
         sink = self.make_sink(tmp_path)
         if not hasattr(sink, "stop"):
             pytest.skip("the sink has no stop")
-        await _lifecycle(sink, "start")
+        await lifecycle(sink, "start")
         await sink.write(self.record(1))
-        await _lifecycle(sink, "stop")
+        await lifecycle(sink, "stop")
         with pytest.raises(OSError, match=r"\w"):
             await sink.write(self.record(2))
         assert _ids(await self.kept(sink)) == [self.record(1).call_id]
@@ -235,12 +233,6 @@ class AuditSinkSuite:
         assert _ids(await self.kept(sink)) == [self.record(number).call_id for number in range(15)]
 
 
-async def _lifecycle(sink: AuditSink, step: str) -> None:
-    method = getattr(sink, step, None)
-    if method is not None:
-        await method()
-
-
 async def _shielded(write: asyncio.Future[None]) -> None:
     await asyncio.shield(write)
 
@@ -253,7 +245,8 @@ def _assert_equal(kept: Mapping[str, Any], record: AuditRecord, besides: Iterabl
     for name, value in attrs.asdict(record).items():
         if name in besides:
             continue
+        assert name in kept, f"{name} was not kept; `read_back` gave {sorted(kept)}"
         if name in ("time", "duration"):
-            assert kept[name] == pytest.approx(value, rel=0, abs=1e-6), name
+            assert kept[name] == pytest.approx(value, rel=0, abs=1e-6), f"{name} was not kept as it was"
         else:
-            assert kept[name] == value, name
+            assert kept[name] == value, f"{name} was not kept as it was"

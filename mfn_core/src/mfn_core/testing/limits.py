@@ -15,17 +15,45 @@ from mfn_core.operation import Operation, Shape
 __all__ = ["LimiterSuite"]
 
 
+_KINDS = ("one_slot", "one_token", "cell_steps")
+
+
 async def _silent(request: object, call: Call) -> BytesValue:
     return BytesValue()
 
 
+@pytest.mark.asyncio
 class LimiterSuite:
-    """Subclass it and give fixtures.
+    """Subclass it under a name that begins with `Test`, and give a fixture for each kind of limit that there is.
 
     `one_slot`: a limiter that admits one call in flight of each principal. `one_token`: one that admits one call of
     each principal, and no second for a long time. `cell_steps`: one that has 1000 cell-steps for each principal and
-    no more for a long time. A kind that the limiter does not have is left out by overriding its tests with None.
+    no more for a long time. The tests of a kind that is not given are skipped; one kind at least is.
     """
+
+    @pytest.fixture
+    def one_slot(self) -> Limiter:
+        """A limiter of calls in flight."""
+        pytest.skip("no fixture `one_slot` is given: calls in flight are not limited")
+
+    @pytest.fixture
+    def one_token(self) -> Limiter:
+        """A limiter of calls."""
+        pytest.skip("no fixture `one_token` is given: calls over time are not limited")
+
+    @pytest.fixture
+    def cell_steps(self) -> Limiter:
+        """A limiter of compute."""
+        pytest.skip("no fixture `cell_steps` is given: compute is not limited")
+
+    @pytest.fixture
+    def any_limiter(self, request: pytest.FixtureRequest) -> Limiter:
+        """The first one that the subclass gives."""
+        for name in _KINDS:
+            if getattr(type(self), name) is not getattr(LimiterSuite, name):
+                limiter: Limiter = request.getfixturevalue(name)
+                return limiter
+        pytest.fail(f"{type(self).__name__} gives none of the fixtures {', '.join(_KINDS)}: it limits nothing")
 
     def call(self, principal: str = "alice", method: str = "Call", *, public: bool = False) -> Call:
         """A call of a principal."""
@@ -53,11 +81,12 @@ class LimiterSuite:
         """The refusal of a call that must be refused."""
         with pytest.raises(MfnError) as refusal:
             await limiter.admit(call)
-        assert refusal.value.code is Code.RESOURCE_EXHAUSTED
-        assert refusal.value.retry_after is not None
-        assert refusal.value.retry_after > 0
-        assert refusal.value.details.get("limit")
-        return refusal.value
+        error = refusal.value
+        assert error.code is Code.RESOURCE_EXHAUSTED, f"refused as {error.code.name}"
+        assert error.retry_after is not None, "the refusal has no retry_after"
+        assert error.retry_after > 0, f"retry_after is {error.retry_after}"
+        assert error.details.get("limit"), f"the refusal does not name its limit in details: {error.details}"
+        return error
 
     async def test_a_slot_is_free_again_after_its_release(self, one_slot: Limiter) -> None:
         lease = await one_slot.admit(self.call())
@@ -88,9 +117,10 @@ class LimiterSuite:
         await self.refused(one_token, self.call())
         (await one_token.admit(self.call("bob"))).release()
 
-    async def test_a_public_operation_is_outside_every_limit(self, one_token: Limiter) -> None:
-        for _ in range(5):
-            (await one_token.admit(self.call(public=True))).release()
+    async def test_a_public_operation_is_outside_every_limit(self, any_limiter: Limiter) -> None:
+        leases = [await any_limiter.admit(self.call(public=True)) for _ in range(5)]
+        for lease in leases:
+            lease.release()
 
     async def test_compute_is_charged_and_runs_out(self, cell_steps: Limiter) -> None:
         call = self.call()

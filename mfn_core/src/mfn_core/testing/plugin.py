@@ -49,6 +49,7 @@ class PluginSuite:
 
     def installed(self) -> InstalledPlugin:
         """The plugin's entry point."""
+        assert getattr(self, "plugin", ""), f"{type(self).__name__} gives no `plugin`: the name of its entry point"
         found = [plugin for plugin in PluginRegistry.installed() if plugin.name == self.plugin]
         assert found, f"no entry point {self.plugin!r} in the group mfn.plugins.v0; is the distribution installed?"
         assert len(found) == 1, f"entry point {self.plugin!r} is in {[plugin.distribution for plugin in found]}"
@@ -56,7 +57,7 @@ class PluginSuite:
 
     def components(self) -> Iterator[tuple[str, Registered]]:
         """Every component of the plugin, with its section as its name."""
-        registry = PluginRegistry([self.plugin])
+        registry = PluginRegistry([self.installed().name])
         for kind in ComponentKind:
             for name, registered in registry.components(kind).items():
                 yield f"{kind.section}.{name}", registered
@@ -68,7 +69,8 @@ class PluginSuite:
         assert installed.summary, f"distribution {installed.distribution} has no description"
 
     def test_it_loads_and_implements_only_hooks_that_exist(self) -> None:
-        assert set(PluginRegistry([self.plugin]).plugins) == {self.plugin}
+        name = self.installed().name
+        assert set(PluginRegistry([name]).plugins) == {name}
 
     def test_importing_it_imports_no_other_plugin(self) -> None:
         own = _top_level(self.installed())

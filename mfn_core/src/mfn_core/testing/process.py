@@ -31,23 +31,29 @@ class ServerProcess:
         directory: Path,
         *,
         env: Mapping[str, str] | None = None,
+        python: str | Path = sys.executable,
         start_timeout: float = 60.0,
     ) -> None:
-        """Write `tables` as `directory/mfn.toml`; relative paths in it are relative to `directory`."""
+        """Write `tables` as `directory/mfn.toml`; relative paths in it are relative to `directory`.
+
+        `python` is the interpreter of the environment whose server it is, this one's unless given; `env` has variables
+        to set beside those of this process.
+        """
         self.directory = directory
         self.config = directory / "mfn.toml"
         self.config.write_text(toml_text(tables), encoding="utf-8")
         self.addresses: dict[str, list[str]] = {}
         """By transport name, once ready."""
         self._env = {**os.environ, **(env or {})}
+        self._python = str(python)
         self._timeout = start_timeout
         self._stderr = directory / "stderr.log"
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
         with self._stderr.open("wb") as stderr:
-            process = subprocess.Popen(  # noqa: S603 - our own interpreter and our own configuration
-                [sys.executable, "-P", "-m", "mfn_core", "serve", "-c", str(self.config)],
+            process = subprocess.Popen(  # noqa: S603 - an interpreter and a configuration of the test's own
+                [self._python, "-P", "-m", "mfn_core", "serve", "-c", str(self.config)],
                 stdout=subprocess.PIPE,
                 stderr=stderr,
                 stdin=subprocess.DEVNULL,

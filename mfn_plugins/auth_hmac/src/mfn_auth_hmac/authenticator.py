@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import cast
 
 from attrs import frozen
 
@@ -17,13 +18,8 @@ from mfn_core import Call, Code, ComponentContext, Metadata, MfnError, Principal
 from mfn_core.config import between
 from mfn_signing import (
     ACTIVE,
-    CONTENT_SHA256_HEADER,
     HEADERS,
-    KEY_ID_HEADER,
-    NONCE_HEADER,
-    SIGNATURE_HEADER,
     STREAM,
-    TIMESTAMP_HEADER,
     TIMESTAMP_WINDOW_SECONDS,
     Key,
     KeysFileError,
@@ -38,9 +34,6 @@ __all__ = ["HmacAuthenticator", "HmacSettings", "make_authenticator"]
 
 BEFORE_START_SECONDS = 2
 """How much older than the server's start a timestamp may be: the nonces of earlier calls are not remembered."""
-
-_PREFIX = "x-mfn-"
-_HEADERS = frozenset(HEADERS)
 
 
 @frozen(kw_only=True)
@@ -94,6 +87,10 @@ class HmacAuthenticator:
     def replace_keys(self, keys: Iterable[Key]) -> None:
         """Accept these keys and no other from now on."""
         self._keys = {key.id: key for key in keys}
+        self._principals = {
+            key.id: Principal(name=key.principal, roles=key.roles, key_id=key.id, method="hmac")
+            for key in self._keys.values()
+        }
 
     async def start(self) -> None:
         """Watch the keys file."""
@@ -110,28 +107,22 @@ class HmacAuthenticator:
         headers = _headers(call.metadata)
         if headers is None:
             return None if self._legacy is None else await self._legacy.authenticate(call)
-        key_id = headers[KEY_ID_HEADER]
+        key_id, sent, nonce, content, signature = headers
         call.key_id = key_id[:64]
         key = self._keys.get(key_id)
-        verified = verify_signature(
-            self._nobody if key is None else key.secret,
-            call.operation.path,
-            headers[TIMESTAMP_HEADER],
-            headers[NONCE_HEADER],
-            headers[CONTENT_SHA256_HEADER],
-            headers[SIGNATURE_HEADER],
-        )
+        secret = self._nobody if key is None else key.secret
+        verified = verify_signature(secret, call.operation.path, sent, nonce, content, signature)
         now = self._clock()
         if key is None:
             raise unauthenticated("unknown key id")
         if not verified:
-            raise unauthenticated(_why_not_verified(headers))
+            raise unauthenticated(_why_not_verified(sent, nonce))
         self._check_key(key, now)
-        timestamp = parse_timestamp(headers[TIMESTAMP_HEADER])
+        timestamp = int(sent)  # what verified has its form
         self._check_time(timestamp, now)
-        _check_content(call, headers[CONTENT_SHA256_HEADER])
-        self._check_nonce(key_id, headers[NONCE_HEADER], timestamp, now)
-        return Principal(name=key.principal, roles=key.roles, key_id=key_id, method="hmac")
+        _check_content(call, content)
+        self._check_nonce(key_id, nonce, timestamp, now)
+        return self._principals[key_id]
 
     def _check_key(self, key: Key, now: float) -> None:
         if key.status != ACTIVE:
@@ -155,7 +146,7 @@ class HmacAuthenticator:
 
     def _check_nonce(self, key_id: str, nonce: str, timestamp: int, now: float) -> None:
         try:
-            fresh = self._memory.remember(key_id, parse_nonce(nonce), timestamp, now)
+            fresh = self._memory.remember(key_id, nonce, timestamp, now)
         except ReplayMemoryFull as full:
             raise MfnError(
                 Code.RESOURCE_EXHAUSTED,
@@ -188,27 +179,27 @@ def make_authenticator(settings: HmacSettings, context: ComponentContext) -> Hma
     return HmacAuthenticator(keys, replay_capacity=settings.replay_capacity, keys_file=keys_file, legacy=legacy)
 
 
-def _headers(metadata: Metadata) -> dict[str, str] | None:
-    """The five headers, each exactly once; None when there is none of them."""
-    found: dict[str, str] = {}
-    for key, value in metadata:
-        if key.startswith(_PREFIX) and key in _HEADERS:
-            if key in found or not isinstance(value, str):
-                raise unauthenticated(f"header {key} stands twice")
-            found[key] = value
-    if len(found) == len(HEADERS):
-        return found
-    if not found:
+def _headers(metadata: Metadata) -> list[str] | None:
+    """The five headers in the order of `HEADERS`, each exactly once; None when there is none of them."""
+    found = [metadata.get(name) for name in HEADERS]
+    missing = found.count(None)
+    if missing == len(HEADERS) and not any(metadata.get_all(name) for name in HEADERS):
         return None
-    missing = ", ".join(name for name in HEADERS if name not in found)
-    raise unauthenticated(f"missing header: {missing}")
+    if missing:
+        names = ", ".join(name for name, value in zip(HEADERS, found, strict=True) if value is None)
+        raise unauthenticated(f"missing header: {names}")
+    if metadata.repeats:
+        for name in HEADERS:
+            if len(metadata.get_all(name)) > 1:
+                raise unauthenticated(f"header {name} stands twice")
+    return cast("list[str]", found)
 
 
-def _why_not_verified(headers: dict[str, str]) -> str:
+def _why_not_verified(timestamp: str, nonce: str) -> str:
     """The malformed part, or that the signature is another one."""
     try:
-        parse_timestamp(headers[TIMESTAMP_HEADER])
-        parse_nonce(headers[NONCE_HEADER])
+        parse_timestamp(timestamp)
+        parse_nonce(nonce)
     except MalformedError as wrong:
         return str(wrong)
     return "signature does not match: another secret, method, timestamp, nonce or content hash"

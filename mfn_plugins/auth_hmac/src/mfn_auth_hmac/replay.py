@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 
-from mfn_signing import TIMESTAMP_WINDOW_SECONDS, RandomNonce, ReplayWindow, WindowedNonce
+from mfn_signing import TIMESTAMP_WINDOW_SECONDS, ReplayWindow
 
 __all__ = ["ReplayMemory", "ReplayMemoryFull"]
 
@@ -40,12 +40,12 @@ class ReplayMemory:
         """Entries held."""
         return len(self._random) + len(self._windows)
 
-    def remember(self, key_id: str, nonce: RandomNonce | WindowedNonce, timestamp: int, now: float) -> bool:
+    def remember(self, key_id: str, nonce: str, timestamp: int, now: float) -> bool:
         """Take one nonce of a call that verified; False when it was seen before or is too old to tell.
 
         Args:
             key_id: the key that signed.
-            nonce: what was signed.
+            nonce: what was signed, of either kind, its form proved by the signature's check.
             timestamp: the call's own, already found to lie within the window around `now`.
             now: Unix seconds.
 
@@ -55,9 +55,10 @@ class ReplayMemory:
         second = int(now)
         if second != self._swept:
             self._sweep(now)
-        if isinstance(nonce, RandomNonce):
-            return self._remember_random(f"{key_id}\n{nonce.value}", timestamp, now)
-        return self._remember_windowed((key_id, nonce.instance), nonce.counter, now)
+        instance, dot, counter = nonce.partition(".")
+        if not dot:
+            return self._remember_random(f"{key_id}\n{nonce}", timestamp, now)
+        return self._remember_windowed((key_id, instance), int(counter), now)
 
     def _remember_random(self, entry: str, timestamp: int, now: float) -> bool:
         if entry in self._random:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-
-from attrs import frozen
+from typing import NamedTuple
 
 from mfn_core import Call, Code, ComponentContext, Lease, MfnError
 from mfn_core.config import ConfigError, Problem, suggest
@@ -28,8 +27,7 @@ class _NoLease:
 _NO_LEASE = _NoLease()
 
 
-@frozen(kw_only=True)
-class _Applied:
+class _Applied(NamedTuple):  # one is made for every call
     """One policy as it holds for one call."""
 
     name: str
