@@ -11,7 +11,15 @@ from mfn_core.registry import PluginRegistry
 
 __all__ = ["KEY_ID", "STANDARD_PLUGINS", "document"]
 
-STANDARD_PLUGINS = ("engine_numpy", "service_mfn", "transport_grpc", "transport_asgi", "auth_hmac", "audit_jsonl")
+STANDARD_PLUGINS = (
+    "engine_numpy",
+    "service_mfn",
+    "transport_grpc",
+    "transport_asgi",
+    "auth_hmac",
+    "ratelimit",
+    "audit_jsonl",
+)
 """What a server is made of unless a configuration says otherwise."""
 
 KEY_ID = "local"

@@ -1,0 +1,3 @@
+"""A plugin that lacks something."""
+
+raise RuntimeError("the lab's driver is not connected")

@@ -1,0 +1,264 @@
+"""Every numeric field of every operation, out of its bounds: refused by name, whatever carries the call."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from typing import cast
+
+import numpy as np
+import pytest
+from attrs import frozen
+from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.message import Message
+
+from mfn_client.raw import RawClient
+from mfn_e2e.calls import exchange
+from mfn_e2e.deployment import Deployment
+from mfn_proto import mfn_pb2 as w1
+from mfn_proto.v1 import field_pb2 as v1
+
+NAN, INF = math.nan, math.inf
+NOT_FINITE = (NAN, INF, -INF)
+
+# The limits of the server that these tests share (conftest.py), where it has others than the defaults.
+MIN_GRID, MAX_GRID, MAX_STEPS = 4, 512, 1_000_000
+MAX_CELL_STEPS = 10**12 // 4
+
+ALPHA = (0.0, -0.1, 0.25000001, 1e300, *NOT_FINITE)
+PROBABILITY = (-1e-9, 1.000001, *NOT_FINITE)
+GRID = (0, -1, 1, MIN_GRID - 1, MAX_GRID + 1, 2**31 - 1, -(2**31))
+SEED = (-1, -(2**31))
+STEPS = (-1, MAX_STEPS + 1, 2**31 - 1, -(2**31))
+RUN_STEPS = (0, *STEPS)
+"""Of a stream, which has at least one."""
+
+Value = float | int | Sequence[int] | bytes
+
+
+@frozen
+class Bounds:
+    """Values that one field must refuse."""
+
+    operation: str
+    field: str
+    """Path in the request, as the error must name it."""
+    values: Sequence[Value]
+
+
+def _runs(operation: str, prefix: str, steps: str, values: Sequence[Value]) -> Iterator[Bounds]:
+    yield Bounds(operation, f"{prefix}seed", SEED)
+    yield Bounds(operation, f"{prefix}grid_size", GRID)
+    yield Bounds(operation, f"{prefix}alpha", ALPHA)
+    yield Bounds(operation, f"{prefix}spike_probability", PROBABILITY)
+    yield Bounds(operation, steps, values)
+
+
+def _simulations(operation: str, spec: str, frames: str) -> Iterator[Bounds]:
+    yield Bounds(operation, f"{spec}.grid_size", GRID)
+    yield Bounds(operation, f"{spec}.seed", SEED)
+    yield Bounds(operation, f"{spec}.mycelium.alpha", ALPHA)
+    yield Bounds(operation, f"{spec}.mycelium.spike_probability", PROBABILITY)
+    yield Bounds(operation, f"{frames}.every_n_steps", (0, -1))
+    yield Bounds(operation, f"{frames}.max_frames_per_second", (-1e-300, -1.0, *NOT_FINITE))
+    yield Bounds(operation, f"{frames}.field_encoding", (4, 99, -1))
+
+
+FEATURES, FEATURE_STREAM = "/mfn.MFNFeaturesService/ExtractFeatures", "/mfn.MFNFeaturesService/StreamFeatures"
+SIMULATION, SIMULATION_STREAM = "/mfn.MFNSimulationService/RunSimulation", "/mfn.MFNSimulationService/StreamSimulation"
+SIMULATE, ANALYZE, STEER = (f"/mfn.v1.FieldService/{name}" for name in ("Simulate", "AnalyzeField", "SteerSimulation"))
+
+TABLE: tuple[Bounds, ...] = (
+    *_runs(FEATURES, "", "steps", STEPS),
+    *_runs(SIMULATION, "", "steps", STEPS),
+    *_runs(FEATURE_STREAM, "", "total_steps", RUN_STEPS),
+    Bounds(FEATURE_STREAM, "steps_per_frame", (-1, -(2**31))),
+    *_runs(SIMULATION_STREAM, "", "total_steps", RUN_STEPS),
+    Bounds(SIMULATION_STREAM, "steps_per_frame", (-1, -(2**31))),
+    *_simulations(SIMULATE, "simulation", "frames"),
+    Bounds(SIMULATE, "steps", STEPS),
+    Bounds(ANALYZE, "header.shape", ([], [8], [8, 8, 8], [0, 8], [8, 0], [8, 9], [MAX_GRID + 1] * 2, [65537] * 2)),
+    Bounds(ANALYZE, "header.encoding", (0, 1, 4, -1)),
+    Bounds(ANALYZE, "header.threshold_volts", NOT_FINITE),
+    Bounds(STEER, "sequence", (0, -1, -(2**63))),
+    *_simulations(STEER, "start.simulation", "start.frames"),
+    Bounds(STEER, "start.total_steps", RUN_STEPS),
+    Bounds(STEER, "resume_session.last_step", (-1, -(2**63))),
+    Bounds(STEER, "change.alpha", ALPHA),
+    Bounds(STEER, "change.spike_probability", PROBABILITY),
+    Bounds(STEER, "inject.row", (-1, 64, 2**31 - 1)),
+    Bounds(STEER, "inject.column", (-1, 64, 2**31 - 1)),
+    Bounds(STEER, "inject.amplitude_volts", (-0.1350001, 0.1350001, *NOT_FINITE)),
+)
+"""`start` of a steered simulation asks for the default grid of 64 cells, beyond which an injection must not lie."""
+
+REQUESTS: dict[str, type[Message]] = {
+    FEATURES: w1.FeatureRequest,
+    FEATURE_STREAM: w1.FeatureStreamRequest,
+    SIMULATION: w1.SimulationRequest,
+    SIMULATION_STREAM: w1.SimulationStreamRequest,
+    SIMULATE: v1.SimulateRequest,
+    ANALYZE: v1.AnalyzeFieldRequest,
+    STEER: v1.SteerSimulationRequest,
+}
+STREAMED = {ANALYZE, STEER}
+
+_NUMBERS = {
+    FieldDescriptor.CPPTYPE_INT32,
+    FieldDescriptor.CPPTYPE_INT64,
+    FieldDescriptor.CPPTYPE_UINT32,
+    FieldDescriptor.CPPTYPE_UINT64,
+    FieldDescriptor.CPPTYPE_FLOAT,
+    FieldDescriptor.CPPTYPE_DOUBLE,
+    FieldDescriptor.CPPTYPE_ENUM,
+}
+
+
+def numeric_fields(message: Descriptor, prefix: str = "") -> Iterator[str]:
+    for field in message.fields:
+        if field.message_type is not None:
+            yield from numeric_fields(field.message_type, f"{prefix}{field.name}.")
+        elif field.cpp_type in _NUMBERS:
+            yield f"{prefix}{field.name}"
+
+
+@pytest.mark.parametrize("operation", REQUESTS)
+def test_every_numeric_field_is_tried(operation: str) -> None:
+    tried = {bounds.field for bounds in TABLE if bounds.operation == operation}
+    assert tried == set(numeric_fields(cast("Descriptor", REQUESTS[operation].DESCRIPTOR)))
+
+
+def request_with(operation: str, path: str, value: Value) -> Message:
+    request = REQUESTS[operation]()
+    *parents, name = path.split(".")
+    owner = request
+    for parent in parents:
+        owner = getattr(owner, parent)
+        owner.SetInParent()
+    if isinstance(value, list):
+        getattr(owner, name).extend(value)
+    else:
+        setattr(owner, name, value)
+    if operation == ANALYZE:
+        header = request.header  # type: ignore[attr-defined] # of this operation's request
+        if name != "shape":
+            header.shape.extend([8, 8])
+        if name != "encoding":
+            header.encoding = v1.FIELD_ENCODING_FLOAT64_LITTLE_ENDIAN
+    if path == "sequence":
+        request.start.SetInParent()  # type: ignore[attr-defined] # of this operation's request
+    if path.startswith("resume_session"):
+        request.resume_session.session_id = "a"  # type: ignore[attr-defined] # of this operation's request
+    return request
+
+
+def messages(operation: str, path: str, value: Value) -> list[Message]:
+    """What is sent: a command to a steered simulation comes after its start."""
+    request = request_with(operation, path, value)
+    if operation == STEER and path.split(".")[0] in ("change", "inject"):
+        return [v1.SteerSimulationRequest(start=v1.StartCommand(unlimited=True)), request]
+    return [request]
+
+
+async def refusal(server: Deployment, client: RawClient, operation: str, sent: Sequence[Message]) -> dict[str, str]:
+    """The fields that were named, with what was said of each."""
+    signed = server.caller().headers(operation, None if operation in STREAMED else sent[0])
+    ended = await exchange(client, operation, [message.SerializeToString() for message in sent], signed)
+    assert ended.code == "INVALID_ARGUMENT", ended.status
+    return {violation.field: violation.description for violation in ended.status.violations}
+
+
+@pytest.mark.parametrize("bounds", TABLE, ids=lambda bounds: f"{bounds.operation.rpartition('/')[2]}-{bounds.field}")
+async def test_a_number_out_of_bounds_is_refused_by_name(server: Deployment, client: RawClient, bounds: Bounds) -> None:
+    for value in bounds.values:
+        found = await refusal(server, client, bounds.operation, messages(bounds.operation, bounds.field, value))
+        assert list(found) == [bounds.field], value
+        assert found[bounds.field].strip(), value
+
+
+@pytest.mark.parametrize(
+    ("operation", "grid", "steps"),
+    [
+        (FEATURES, "grid_size", "steps"),
+        (SIMULATION, "grid_size", "steps"),
+        (FEATURE_STREAM, "grid_size", "total_steps"),
+        (SIMULATION_STREAM, "grid_size", "total_steps"),
+        (SIMULATE, "simulation.grid_size", "steps"),
+        (STEER, "start.simulation.grid_size", "start.total_steps"),
+    ],
+    ids=lambda value: value.rpartition("/")[2] if value.startswith("/") else "",
+)
+async def test_the_limits_of_the_server_are_named_with_their_values(
+    server: Deployment, client: RawClient, operation: str, grid: str, steps: str
+) -> None:
+    too_much = MAX_CELL_STEPS // MAX_GRID**2 + 1
+    assert too_much <= MAX_STEPS
+    cases: tuple[tuple[dict[str, int], str, str], ...] = (
+        ({grid: MAX_GRID + 1}, grid, f"at most {MAX_GRID} (server.max_grid)"),
+        ({grid: MIN_GRID - 1}, grid, f"at least {MIN_GRID} (server.min_grid)"),
+        ({steps: MAX_STEPS + 1}, steps, f"at most {MAX_STEPS} (server.max_steps)"),
+        ({grid: MAX_GRID, steps: too_much}, steps, f"at most {MAX_CELL_STEPS} (server.max_cell_steps)"),
+    )
+    for values, field, said in cases:
+        request = REQUESTS[operation]()
+        for path, value in values.items():
+            request.MergeFrom(request_with(operation, path, value))
+        found = await refusal(server, client, operation, [request])
+        assert said in found[field], values
+
+
+async def test_every_field_at_fault_is_named_at_once(server: Deployment, client: RawClient) -> None:
+    request = w1.SimulationRequest(seed=-1, grid_size=0, steps=-1, alpha=NAN, spike_probability=2.0)
+    assert set(await refusal(server, client, SIMULATION, [request])) == {
+        "seed",
+        "grid_size",
+        "steps",
+        "alpha",
+        "spike_probability",
+    }
+
+
+def chunks(*data: bytes, shape: Sequence[int] = (8, 8)) -> list[Message]:
+    header = v1.AnalyzeFieldHeader(shape=shape, encoding=v1.FIELD_ENCODING_FLOAT64_LITTLE_ENDIAN)
+    return [v1.AnalyzeFieldRequest(header=header), *(v1.AnalyzeFieldRequest(chunk=each) for each in data)]
+
+
+def spoilt(value: float) -> bytes:
+    field = np.zeros((8, 8))
+    field[3, 4] = value
+    return field.tobytes()
+
+
+@pytest.mark.parametrize(
+    ("sent", "field", "said"),
+    [
+        (chunks(bytes(8 * 63)), "chunk", "504"),
+        (chunks(bytes(8 * 64), b"x"), "chunk", "513"),
+        (chunks(b""), "chunk", "0 bytes"),
+        (chunks(bytes(2**20 + 1), shape=(512, 512)), "chunk", str(2**20 + 1)),
+        (chunks(), "chunk", "0 bytes"),
+        (chunks(spoilt(NAN)), "chunk", "row 3, column 4"),
+        (chunks(spoilt(-INF)), "chunk", "row 3, column 4"),
+        ([*chunks(), *chunks()], "header", "second"),
+        ([v1.AnalyzeFieldRequest(chunk=b"12345678")], "header", "first"),
+        ([], "header", "no message"),
+    ],
+    ids=["short", "long", "empty", "large", "none", "nan", "infinite", "two-headers", "headless", "silent"],
+)
+async def test_an_upload_that_does_not_fit_its_header_is_refused(
+    server: Deployment, client: RawClient, sent: list[Message], field: str, said: str
+) -> None:
+    found = await refusal(server, client, ANALYZE, sent)
+    assert list(found) == [field]
+    assert said in found[field]
+
+
+@pytest.mark.parametrize("operation", REQUESTS)
+async def test_bytes_that_are_no_message_are_refused(server: Deployment, client: RawClient, operation: str) -> None:
+    raw = b"\xff\xff\xff\xff"
+    caller = server.caller()
+    signed = caller.sign(operation, None if operation in STREAMED else raw)
+    ended = await exchange(client, operation, [raw], signed)
+    assert ended.code == "INVALID_ARGUMENT"
+    (violation,) = ended.status.violations
+    assert REQUESTS[operation].DESCRIPTOR.full_name in violation.description
