@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -29,13 +29,10 @@ TICK = os.sysconf("SC_CLK_TCK")
 
 CONFIG = """
 [server]
-plugins = ["engine_numpy", "service_mfn", "transport_grpc", "transport_asgi", "auth_hmac", "ratelimit", "audit_jsonl"]
+plugins = ["engine_numpy", "service_mfn", "transport_TRANSPORT", "auth_hmac", "ratelimit", "audit_jsonl"]
 log_level = "warning"
 
-[transports.grpc]
-listen = "127.0.0.1:0"
-
-[transports.asgi]
+[transports.TRANSPORT]
 listen = "127.0.0.1:0"
 
 [auth.hmac]
@@ -47,8 +44,10 @@ burst = 1_000_000_000
 concurrent = 1000
 
 [audit.jsonl]
-path = "audit.jsonl"
+path = "TRANSPORT.jsonl"
 """
+
+TRANSPORTS = ("grpc", "asgi")
 
 
 @contextmanager
@@ -126,10 +125,11 @@ def main() -> None:
     parser.add_argument("--concurrency", type=int, default=64)
     parser.add_argument("--json", type=Path, default=HERE / "results" / "calls.json")
     options = parser.parse_args()
-    runs: dict[str, list[dict[str, float]]] = {"echo": [], "grpc": [], "asgi": []}
+    runs: dict[str, list[dict[str, float]]] = {name: [] for name in ("echo", *TRANSPORTS)}
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary)
-        (directory / "mfn.toml").write_text(CONFIG)
+        for transport in TRANSPORTS:
+            (directory / f"{transport}.toml").write_text(CONFIG.replace("TRANSPORT", transport))
         keys = str(directory / "keys.toml")
         mfn = [sys.executable, "-m", "mfn_core"]
         subprocess.run(
@@ -138,16 +138,19 @@ def main() -> None:
             stdout=subprocess.DEVNULL,
         )
         answered = 0.0
-        with (
-            process(0, sys.executable, str(HERE / "_echo.py"), directory=directory) as (echo, echo_at),
-            process(0, *mfn, "serve", "-c", "mfn.toml", directory=directory) as (server, at),
-        ):
+        with ExitStack() as stack:
+            start = stack.enter_context
+            servers = {"echo": start(process(0, sys.executable, str(HERE / "_echo.py"), directory=directory))}
+            for transport in TRANSPORTS:
+                command = (*mfn, "serve", "-c", f"{transport}.toml")
+                servers[transport] = start(process(0, *command, directory=directory))
             for _ in range(options.rounds):
-                runs["echo"].append(measure(echo_at["echo"], echo.pid, options))
-                for transport in ("grpc", "asgi"):
-                    runs[transport].append(measure(at[transport], server.pid, options, keys, "bench"))
-                    answered += runs[transport][-1]["total"]
-        recorded = sum(1 for _ in (directory / "audit.jsonl").open())
+                for name, (server, addresses) in servers.items():
+                    key = () if name == "echo" else (keys, "bench")
+                    found = measure(addresses[name], server.pid, options, *key)
+                    runs[name].append(found)
+                    answered += 0 if name == "echo" else found["total"]
+        recorded = sum(1 for each in TRANSPORTS for _ in (directory / f"{each}.jsonl").open())
     report(runs, options)
     print(f"audit: {recorded:,} records of {answered:,.0f} answered calls")
     if recorded != answered:

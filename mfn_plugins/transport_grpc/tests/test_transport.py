@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import grpc
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
 
@@ -14,6 +15,7 @@ from mfn_core.dispatcher import Dispatcher
 from mfn_core.operation import Shape
 from mfn_core.testing.suite_service import SERVICE, Script, path_of
 from mfn_transport_grpc import GrpcTransport
+from mfn_transport_grpc._handlers import Handlers
 
 Serve = Callable[..., Awaitable[GrpcTransport]]
 SHAPES = [pytest.param(shape, id=shape.label) for shape in Shape]
@@ -272,3 +274,27 @@ async def test_a_thousand_cancelled_streams_leave_no_task_and_a_record_each(
         await until(lambda: len(asyncio.all_tasks()) <= before, f"there are {before} tasks again")
     assert len(audit.records) == 1001
     assert {record.status for record in audit.records} == {"CANCELLED"}
+
+
+# What a transport leaves out.
+
+
+async def test_an_operation_that_this_transport_does_not_offer_is_unknown(dispatcher: Dispatcher, audit) -> None:
+    offered = {path: operation for path, operation in dispatcher.operations.items() if path != path_of(Shape.UNARY)}
+    server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
+    handlers = Handlers(
+        dispatcher, offered, transport="grpc", encrypted=False, client_certificates=False, request_seconds=30.0
+    )
+    server.add_generic_rpc_handlers((handlers,))
+    port = server.add_insecure_port("127.0.0.1:0")
+    await server.start()
+    try:
+        async with grpc.aio.insecure_channel(f"127.0.0.1:{port}") as channel:
+            with pytest.raises(grpc.aio.AioRpcError) as failed:
+                await channel.unary_unary(path_of(Shape.UNARY))(b"", timeout=20)
+        assert failed.value.code() is grpc.StatusCode.UNIMPLEMENTED
+        assert failed.value.details() == f"unknown method {path_of(Shape.UNARY)}"
+        assert [record.status for record in audit.records] == ["UNIMPLEMENTED"]
+    finally:
+        await server.stop(None)
+        handlers.close()

@@ -114,7 +114,7 @@ class BackendCases:
     @pytest.fixture
     def backend(self) -> Backend:
         """The backend under test, made anew for each test."""
-        raise NotImplementedError("the subclass gives it")
+        raise NotImplementedError(f"{type(self).__name__} gives no fixture `backend`: a new backend for each test")
 
     def reference(self, spec: FieldSpec, steps: int) -> FieldState:
         """The true state of one of `specs`."""

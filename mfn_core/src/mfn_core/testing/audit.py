@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import inspect
 from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import AbstractContextManager, asynccontextmanager
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -60,6 +60,13 @@ class AuditSinkSuite:
         Values equal those of the `AuditRecord`; `time` and `duration` are in seconds and exact to a microsecond.
         """
         raise NotImplementedError(f"{type(self).__name__} gives no `read_back`: the records that a sink has kept")
+
+    def refusing(self, place: Path) -> AbstractContextManager[None] | None:
+        """Makes the place take no record while it is entered: a full disk, a database that is away.
+
+        Afterwards it takes records again. None, the default: that cannot be shown, and tests of it are skipped.
+        """
+        return None
 
     # What the tests are made of.
 
@@ -184,6 +191,86 @@ class AuditSinkSuite:
         with pytest.raises(OSError, match=r"\w"):
             await sink.write(self.record(2))
         assert _ids(await self.kept(sink)) == [self.record(1).call_id]
+
+    async def test_a_record_is_taken_between_drain_and_stop(self, tmp_path: Path) -> None:
+        # The server drains its parts first of all, and calls end long after that.
+        async with self.running(tmp_path) as sink, asyncio.timeout(_TIMEOUT):
+            await sink.write(self.record(1))
+            await lifecycle(sink, "drain")
+            await sink.write(self.record(2))
+            await lifecycle(sink, "drain")
+            await sink.write(self.record(3))
+        assert _ids(await self.kept(sink)) == [self.record(number).call_id for number in (1, 2, 3)]
+
+    async def test_a_place_that_refuses_costs_no_record_that_was_acknowledged(self, tmp_path: Path) -> None:
+        refusing = self.refusing(tmp_path)
+        if refusing is None:
+            pytest.skip("the subclass cannot make the place refuse")
+        acknowledged: list[str] = []
+        async with self.running(tmp_path) as sink, asyncio.timeout(_TIMEOUT):
+            number = 0
+            await sink.write(self.record(number))
+            acknowledged.append(self.record(number).call_id)
+            with refusing:
+                # What is only queued may be taken for a while; then calls fail, or wait until their deadlines.
+                while await self._acknowledged_soon(sink, number := number + 1, acknowledged):
+                    pass
+            while not await self._acknowledged_soon(sink, number := number + 1, acknowledged):
+                pass
+        ids = _ids(await self.kept(sink))
+        assert len(ids) == len(set(ids))
+        assert ids == sorted(ids)
+        assert set(acknowledged) <= set(ids)
+
+    async def test_a_call_that_is_aborted_does_not_wait_for_a_place_that_refuses(self, tmp_path: Path) -> None:
+        refusing = self.refusing(tmp_path)
+        if refusing is None:
+            pytest.skip("the subclass cannot make the place refuse")
+
+        async def aborted(record: AuditRecord) -> bool:
+            """As the kernel does it: whether the record was kept, for a call that is cancelled while it is written."""
+            writing = asyncio.ensure_future(sink.write(record))
+            try:
+                await asyncio.shield(writing)
+            except asyncio.CancelledError:
+                await asyncio.wait([writing])
+            except OSError:
+                return False
+            return writing.exception() is None
+
+        async with self.running(tmp_path) as sink, asyncio.timeout(_TIMEOUT):
+            with refusing:
+                kept: list[bool] = []
+                while False not in kept:
+                    call = asyncio.ensure_future(aborted(self.record(len(kept))))
+                    await asyncio.wait([call], timeout=0.05)
+                    call.cancel()
+                    kept.append(await call)
+            while not await self._acknowledged_soon(sink, 1000, []):
+                pass
+        ids = _ids(await self.kept(sink))
+        assert len(ids) == len(set(ids))
+        assert ids[-1] == self.record(1000).call_id
+        assert {self.record(number).call_id for number, one in enumerate(kept) if one} <= set(ids)
+
+    async def _acknowledged_soon(self, sink: AuditSink, number: int, acknowledged: list[str]) -> bool:
+        """Write one record as a call with a short deadline does; whether it was acknowledged."""
+        record = self.record(number)
+        await asyncio.sleep(0.01)  # the sink tells nobody how its place does: it can only be tried
+
+        async def call() -> None:
+            # Called in the task that is cancelled, as the kernel calls it in the task of the call.
+            await asyncio.shield(asyncio.ensure_future(sink.write(record)))
+
+        done, _ = await asyncio.wait([task := asyncio.ensure_future(call())], timeout=0.5)
+        if not done:
+            task.cancel()
+        (failed,) = await asyncio.gather(task, return_exceptions=True)
+        if failed is None:
+            acknowledged.append(record.call_id)
+        elif not isinstance(failed, OSError | asyncio.CancelledError):
+            raise failed
+        return failed is None
 
     @pytest.mark.parametrize("hostile", list(HOSTILE))
     async def test_hostile_text_survives_and_stays_in_its_field(self, tmp_path: Path, hostile: str) -> None:
