@@ -312,7 +312,7 @@ def main() -> None:
     config.write_text(configuration(transports))
     coloured = Syntax("", "toml", theme="ansi_dark", background_color="default").highlight(config.read_text())
     for line in coloured.split():
-        console.print(Text("   ") + line)
+        console.print(Text("   ") + line if line.plain else line)
 
     step(2, "A fresh key, and a check that opens no port")
     say("mfn keys new --principal demo --role write", "cyan")

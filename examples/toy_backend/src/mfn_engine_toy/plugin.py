@@ -1,11 +1,8 @@
 """A compute backend: the mycelium model without activator, inhibitor and noise."""
 
-from dataclasses import replace
-
 import numpy as np
 
-from mfn_core import CancelToken, ComponentSpec, hookimpl
-from mfn_core.execution import choose_backend
+from mfn_core import CancelToken, ComponentSpec, hookimpl, require_supported
 from mfn_model import MYCELIUM, FieldSpec, FieldState
 from mfn_model.mycelium import SPIKE_MEAN, SPIKE_STD, draw_initial_fields, periodic_laplacian
 
@@ -42,7 +39,7 @@ class ToyBackend:
         return spec.model == MYCELIUM.name and not (spec.switch("turing_enabled") or spec.switch("jitter"))
 
     def open(self, spec: FieldSpec) -> ToySession:
-        choose_backend({"toy": self}, replace(spec), "toy")  # refuses values out of bounds, and what it cannot compute
+        require_supported(self, spec)
         return ToySession(spec)
 
 
