@@ -14,10 +14,6 @@ from mfn_core.execution import ComputePool
 from mfn_core.operation import Catalogue
 from mfn_core.testing.suite_service import SuiteService
 from mfn_transport_grpc import GrpcSettings, GrpcTransport
-from mfn_transport_grpc._tls_version import choose_tls_versions
-
-# gRPC looks once in a process: before any test of this one has made credentials.
-choose_tls_versions("1.3")
 
 
 class Records:

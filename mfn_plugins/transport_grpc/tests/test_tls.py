@@ -36,13 +36,16 @@ def tls(authority: trustme.CA, tmp_path: Path) -> TlsSettings:
     issued = authority.issue_cert("localhost", "127.0.0.1")
     (tmp_path / "server.pem").write_bytes(b"".join(part.bytes() for part in issued.cert_chain_pems))
     (tmp_path / "server.key").write_bytes(issued.private_key_pem.bytes())
-    return TlsSettings(certificate=tmp_path / "server.pem", key=tmp_path / "server.key")
+    # Not 1.3 alone: that must be settled before gRPC is imported, and these tests share a process with others.
+    return TlsSettings(certificate=tmp_path / "server.pem", key=tmp_path / "server.key", minimum_version="1.2")
 
 
 @pytest.fixture
 def mutual(tls: TlsSettings, authority: trustme.CA, tmp_path: Path) -> TlsSettings:
     authority.cert_pem.write_to_path(tmp_path / "clients.pem")
-    return TlsSettings(certificate=tls.certificate, key=tls.key, client_ca=tmp_path / "clients.pem")
+    return TlsSettings(
+        certificate=tls.certificate, key=tls.key, client_ca=tmp_path / "clients.pem", minimum_version="1.2"
+    )
 
 
 def client_credentials(authority: trustme.CA, issuer: trustme.CA) -> grpc.ChannelCredentials:
