@@ -41,7 +41,7 @@ collect_ignore = sorted(
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """One server of every transport, with room for runs that would take minutes."""
     configuration = tables(
-        server={"max_grid": 512, "max_steps": 1_000_000, "max_cell_steps": 300_000_000_000},
+        server={"max_grid": 512, "max_steps": 1_000_000, "max_cell_steps": 250_000_000_000},
         services={"mfn": {"sessions": 1000, "sessions_per_principal": 1000}},
         cache={"max_bytes": 0},  # so that every transport computes what it replies
     )

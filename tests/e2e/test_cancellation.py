@@ -51,7 +51,7 @@ CALLS = (
     Endless(
         name="ExtractFeatures",
         path="/mfn.MFNFeaturesService/ExtractFeatures",
-        message=w1.FeatureRequest(grid_size=512, steps=1_000_000, alpha=0.18, turing_enabled=True),
+        message=w1.FeatureRequest(grid_size=512, steps=900_000, alpha=0.18, turing_enabled=True),
         streams=False,
     ),
     Endless(
