@@ -324,28 +324,29 @@ def main() -> None:
 
     step(3, "Serve")
     say(f"mfn serve -c {config}", "cyan")
-    with serving(config) as server:
+    # One event loop for all of it: gRPC binds itself to the first one that it meets.
+    with serving(config) as server, asyncio.Runner() as loop:
         for name, address in server.addresses.items():
             say(f"{name:5} {address}  {TRANSPORTS[name]}")
         first, last = server.addresses[transports[0]], server.addresses[transports[-1]]
 
         step(4, "One run, asked for as a whole and frame by frame, on every transport")
-        asyncio.run(compare(server.addresses, credentials))
+        loop.run(compare(server.addresses, credentials))
 
         step(5, "What is not let in")
-        refused = asyncio.run(refusals(last, credentials))
+        refused = loop.run(refusals(last, credentials))
         for what, answer in refused:
             say(f"{what:40} {answer}")
-        asyncio.run(out_of_bounds(first, credentials))
+        loop.run(out_of_bounds(first, credentials))
 
         step(6, "The field itself, streamed")
-        asyncio.run(film(last, credentials, directory / "mycelium.png"))
+        loop.run(film(last, credentials, directory / "mycelium.png"))
 
         step(7, "A run that is steered while it runs")
-        asyncio.run(steer(first, credentials))
+        loop.run(steer(first, credentials))
 
         step(8, "Drain")
-        asyncio.run(drain(server, last, credentials))
+        loop.run(drain(server, last, credentials))
         status = server.drained()
         say(f"exit status {status}", "green" if status == 0 else "red")
 

@@ -70,7 +70,7 @@ def test_the_legacy_estimator_equals_a_polynomial_fit_of_plain_counts(
     slope, intercept = np.polyfit(x, y, 1)
     assert estimate.value == pytest.approx(slope, abs=1e-12)
     total = np.sum((y - y.mean()) ** 2)
-    if total > 0.0:
+    if len({count for _, count in counted}) > 1:  # of equal counts the total is what rounding leaves
         expected = 1.0 - np.sum((y - intercept - slope * x) ** 2) / total
         assert estimate.r_squared == pytest.approx(expected, abs=1e-9)
 

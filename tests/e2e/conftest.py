@@ -11,12 +11,13 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent / "support"))
 
 from mfn_client.raw import RawClient
-from mfn_e2e.deployment import Deployment, tables
+from mfn_e2e.deployment import LIMITS, Deployment, tables
 from mfn_e2e.installed import PLUGINS, TRANSPORTS, engines
 
 NEEDED = {
     "test_cancellation.py": {"audit_jsonl"},
     "test_command_line.py": {"auth_hmac"},
+    "test_configuration_errors.py": {"auth_hmac"},
     "test_default_server.py": {"auth_hmac"},
     "test_interop.py": {"auth_hmac"},
     "test_one_server.py": {"auth_hmac", "audit_jsonl"},
@@ -41,7 +42,7 @@ collect_ignore = sorted(
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
     """One server of every transport, with room for runs that would take minutes."""
     configuration = tables(
-        server={"max_grid": 512, "max_steps": 1_000_000, "max_cell_steps": 250_000_000_000},
+        server=LIMITS,
         services={"mfn": {"sessions": 1000, "sessions_per_principal": 1000}},
         cache={"max_bytes": 0},  # so that every transport computes what it replies
     )

@@ -20,6 +20,7 @@ from mfn_e2e.calls import exchange
 from mfn_e2e.deployment import Deployment, tables
 from mfn_e2e.installed import TRANSPORTS
 from mfn_proto import mfn_pb2 as w1
+from mfn_proto import mycelium_pb2 as w2
 from mfn_proto.v1 import field_pb2 as v1
 
 OPERATIONS: dict[str, tuple[type[Message], bool]] = {
@@ -27,6 +28,10 @@ OPERATIONS: dict[str, tuple[type[Message], bool]] = {
     "/mfn.MFNFeaturesService/StreamFeatures": (w1.FeatureStreamRequest, False),
     "/mfn.MFNSimulationService/RunSimulation": (w1.SimulationRequest, False),
     "/mfn.MFNSimulationService/StreamSimulation": (w1.SimulationStreamRequest, False),
+    "/mycelium.MyceliumService/Simulate": (w2.SimulateRequest, False),
+    "/mycelium.MyceliumService/SimulateStream": (w2.SimulateRequest, False),
+    "/mycelium.MyceliumService/ComputeNernst": (w2.NernstRequest, False),
+    "/mycelium.MyceliumService/HealthCheck": (w2.HealthCheckRequest, False),
     "/mfn.v1.FieldService/Simulate": (v1.SimulateRequest, False),
     "/mfn.v1.FieldService/AnalyzeField": (v1.AnalyzeFieldRequest, True),
     "/mfn.v1.FieldService/SteerSimulation": (v1.SteerSimulationRequest, True),

@@ -182,8 +182,9 @@ async def test_an_upload_that_breaks_off_is_on_record_as_cancelled(server: Deplo
         await call.send(v1.AnalyzeFieldRequest(header=header).SerializeToString())
         await call.send(v1.AnalyzeFieldRequest(chunk=bytes(1000)).SerializeToString())
         # Nothing comes back that would tell that the upload has arrived; an answered call on the same connection does.
-        with pytest.raises(RpcFailed, match="UNAUTHENTICATED"):
-            await client.unary("/mfn.MFNSimulationService/RunSimulation", b"")
+        run = "/mfn.MFNSimulationService/RunSimulation"
+        with pytest.raises(RpcFailed, match="INVALID_ARGUMENT"):
+            await client.unary(run, b"\xff", metadata=server.caller().sign(run, b"\xff"))
         call.cancel()
     record = await server.trail.one(request_id)
     assert (record["status"], record["messages_out"]) == ("CANCELLED", 0)

@@ -15,6 +15,7 @@ from mfn_e2e.calls import exchange
 from mfn_e2e.deployment import Deployment
 from mfn_e2e.installed import TRANSPORTS
 from mfn_proto import mfn_pb2 as w1
+from mfn_proto import mycelium_pb2 as w2
 from mfn_proto.v1 import field_pb2 as v1
 
 ROWS: list[dict[str, Any]] = json.loads((Path(__file__).parent / "data" / "mycelium_fields.json").read_text())
@@ -23,10 +24,16 @@ ROWS: list[dict[str, Any]] = json.loads((Path(__file__).parent / "data" / "mycel
 QUIET = [row for row in ROWS if not row["input"]["quantum_jitter"]]
 """Package `mfn` has no jitter."""
 
+PACKAGE_MYCELIUM: dict[str, Any] = json.loads((Path(__file__).parent / "data" / "package_mycelium.json").read_text())
+"""A run of package `mycelium`, and potentials."""
+
 FEATURES = "/mfn.MFNFeaturesService/ExtractFeatures"
 FEATURE_STREAM = "/mfn.MFNFeaturesService/StreamFeatures"
 SIMULATION = "/mfn.MFNSimulationService/RunSimulation"
 SIMULATION_STREAM = "/mfn.MFNSimulationService/StreamSimulation"
+MYCELIUM, MYCELIUM_STREAM, NERNST = (
+    f"/mycelium.MyceliumService/{name}" for name in ("Simulate", "SimulateStream", "ComputeNernst")
+)
 SIMULATE = "/mfn.v1.FieldService/Simulate"
 
 MILLIVOLTS = ("pot_min_mV", "pot_max_mV", "pot_mean_mV", "pot_std_mV")
@@ -180,3 +187,36 @@ async def test_a_float32_field_is_the_float64_field_rounded(
         fields[cell] = np.frombuffer(frame.field.data, cell)
     assert np.array_equal(fields["<f8"].astype("<f4"), fields["<f4"])
     assert not np.array_equal(fields["<f8"], fields["<f4"].astype("<f8"))
+
+
+async def test_a_run_of_package_mycelium_has_the_known_numbers(server: Deployment, client: RawClient) -> None:
+    expected = PACKAGE_MYCELIUM["numbers"]
+    request = w2.SimulateRequest(**PACKAGE_MYCELIUM["run"])
+    result = w2.SimulateResponse.FromString(await reply(server, client, MYCELIUM, request))
+    assert result.growth_events == expected["growth_events"]
+    assert close(result.fractal_dimension, expected["fractal_dimension"])
+    for name in ("min", "max", "mean", "std"):
+        assert close(getattr(result.field_stats, name) * 1000.0, expected[f"pot_{name}_mV"]), name
+    updates = [w2.SimulationUpdate.FromString(raw) for raw in await replies(server, client, MYCELIUM_STREAM, request)]
+    assert [update.step for update in updates] == list(range(request.steps))
+    assert [update.completed for update in updates] == [False] * (request.steps - 1) + [True]
+    assert [update.pot_mean_mV for update in updates] == [volts * 1000.0 for volts in result.field_mean]
+    assert [update.pot_std_mV for update in updates] == [volts * 1000.0 for volts in result.field_std]
+    assert updates[-1].growth_events == result.growth_events
+
+
+async def test_every_transport_replies_with_the_same_bytes_in_package_mycelium(server: Deployment) -> None:
+    request = w2.SimulateRequest(seed=3, grid_size=48, steps=20, alpha=0.12)
+    for path in (MYCELIUM, MYCELIUM_STREAM):
+        found = set()
+        for transport in TRANSPORTS:
+            async with RawClient(server.address(transport)) as client:
+                found.add(await replies(server, client, path, request))
+        assert len(found) == 1, path
+
+
+@pytest.mark.parametrize("row", PACKAGE_MYCELIUM["nernst"], ids=lambda row: f"{row['potential_mV']:.3f}")
+async def test_potentials_have_the_known_numbers(server: Deployment, client: RawClient, row: dict[str, Any]) -> None:
+    request = w2.NernstRequest(**{name: value for name, value in row.items() if name != "potential_mV"})
+    found = w2.NernstResponse.FromString(await reply(server, client, NERNST, request))
+    assert close(found.potential_mV, row["potential_mV"])

@@ -14,16 +14,15 @@ from google.protobuf.message import Message
 
 from mfn_client.raw import RawClient
 from mfn_e2e.calls import exchange
-from mfn_e2e.deployment import Deployment
+from mfn_e2e.deployment import LIMITS, Deployment
 from mfn_proto import mfn_pb2 as w1
+from mfn_proto import mycelium_pb2 as w2
 from mfn_proto.v1 import field_pb2 as v1
 
 NAN, INF = math.nan, math.inf
 NOT_FINITE = (NAN, INF, -INF)
 
-# The limits of the server that these tests share (conftest.py), where it has others than the defaults.
-MIN_GRID, MAX_GRID, MAX_STEPS = 4, 512, 1_000_000
-MAX_CELL_STEPS = 10**12 // 4
+MIN_GRID, MAX_GRID, MAX_STEPS, MAX_CELL_STEPS = LIMITS.values()
 
 ALPHA = (0.0, -0.1, 0.25000001, 1e300, *NOT_FINITE)
 PROBABILITY = (-1e-9, 1.000001, *NOT_FINITE)
@@ -64,8 +63,19 @@ def _simulations(operation: str, spec: str, frames: str) -> Iterator[Bounds]:
     yield Bounds(operation, f"{frames}.field_encoding", (4, 99, -1))
 
 
+def _mycelium(operation: str) -> Iterator[Bounds]:
+    yield Bounds(operation, "seed", SEED)
+    yield Bounds(operation, "grid_size", GRID)
+    yield Bounds(operation, "steps", RUN_STEPS)
+    yield Bounds(operation, "alpha", (0.0, 0.0499999, 0.25, 1e300, *NOT_FINITE))
+    yield Bounds(operation, "gamma", (1.0, -1e-300, *NOT_FINITE))
+
+
 FEATURES, FEATURE_STREAM = "/mfn.MFNFeaturesService/ExtractFeatures", "/mfn.MFNFeaturesService/StreamFeatures"
 SIMULATION, SIMULATION_STREAM = "/mfn.MFNSimulationService/RunSimulation", "/mfn.MFNSimulationService/StreamSimulation"
+MYCELIUM, MYCELIUM_STREAM, NERNST = (
+    f"/mycelium.MyceliumService/{name}" for name in ("Simulate", "SimulateStream", "ComputeNernst")
+)
 SIMULATE, ANALYZE, STEER = (f"/mfn.v1.FieldService/{name}" for name in ("Simulate", "AnalyzeField", "SteerSimulation"))
 
 TABLE: tuple[Bounds, ...] = (
@@ -75,6 +85,12 @@ TABLE: tuple[Bounds, ...] = (
     Bounds(FEATURE_STREAM, "steps_per_frame", (-1, -(2**31))),
     *_runs(SIMULATION_STREAM, "", "total_steps", RUN_STEPS),
     Bounds(SIMULATION_STREAM, "steps_per_frame", (-1, -(2**31))),
+    *_mycelium(MYCELIUM),
+    *_mycelium(MYCELIUM_STREAM),
+    Bounds(NERNST, "z_valence", (0, 3, -3, 2**31 - 1)),
+    Bounds(NERNST, "concentration_out_molar", (0.0, -1.0, *NOT_FINITE)),
+    Bounds(NERNST, "concentration_in_molar", (0.0, -1.0, *NOT_FINITE)),
+    Bounds(NERNST, "temperature_k", (0.0, 272.999, 373.001, -1.0, *NOT_FINITE)),
     *_simulations(SIMULATE, "simulation", "frames"),
     Bounds(SIMULATE, "steps", STEPS),
     Bounds(ANALYZE, "header.shape", ([], [8], [8, 8, 8], [0, 8], [8, 0], [8, 9], [MAX_GRID + 1] * 2, [65537] * 2)),
@@ -97,6 +113,9 @@ REQUESTS: dict[str, type[Message]] = {
     FEATURE_STREAM: w1.FeatureStreamRequest,
     SIMULATION: w1.SimulationRequest,
     SIMULATION_STREAM: w1.SimulationStreamRequest,
+    MYCELIUM: w2.SimulateRequest,
+    MYCELIUM_STREAM: w2.SimulateRequest,
+    NERNST: w2.NernstRequest,
     SIMULATE: v1.SimulateRequest,
     ANALYZE: v1.AnalyzeFieldRequest,
     STEER: v1.SteerSimulationRequest,
@@ -128,6 +147,21 @@ def test_every_numeric_field_is_tried(operation: str) -> None:
     assert tried == set(numeric_fields(cast("Descriptor", REQUESTS[operation].DESCRIPTOR)))
 
 
+FILES = (w1.DESCRIPTOR, w2.DESCRIPTOR, v1.DESCRIPTOR)
+
+
+async def test_every_operation_with_numbers_is_tried_unless_it_is_not_offered(
+    server: Deployment, client: RawClient
+) -> None:
+    for file in FILES:
+        for service in file.services_by_name.values():
+            for method in service.methods:
+                path = f"/{service.full_name}/{method.name}"
+                if path not in REQUESTS and any(numeric_fields(method.input_type)):
+                    ended = await exchange(client, path, [b""], server.caller().sign(path, b""))
+                    assert ended.code == "UNIMPLEMENTED", f"{path} is offered: its fields belong into the table"
+
+
 def request_with(operation: str, path: str, value: Value) -> Message:
     request = REQUESTS[operation]()
     *parents, name = path.split(".")
@@ -145,6 +179,10 @@ def request_with(operation: str, path: str, value: Value) -> Message:
             header.shape.extend([8, 8])
         if name != "encoding":
             header.encoding = v1.FIELD_ENCODING_FLOAT64_LITTLE_ENDIAN
+    if operation == NERNST:
+        for other, right in (("z_valence", 1), ("concentration_out_molar", 0.005), ("concentration_in_molar", 0.14)):
+            if other != name:
+                setattr(request, other, right)
     if path == "sequence":
         request.start.SetInParent()  # type: ignore[attr-defined] # of this operation's request
     if path.startswith("resume_session"):
@@ -183,6 +221,8 @@ async def test_a_number_out_of_bounds_is_refused_by_name(server: Deployment, cli
         (SIMULATION, "grid_size", "steps"),
         (FEATURE_STREAM, "grid_size", "total_steps"),
         (SIMULATION_STREAM, "grid_size", "total_steps"),
+        (MYCELIUM, "grid_size", "steps"),
+        (MYCELIUM_STREAM, "grid_size", "steps"),
         (SIMULATE, "simulation.grid_size", "steps"),
         (STEER, "start.simulation.grid_size", "start.total_steps"),
     ],

@@ -12,7 +12,20 @@ import tomllib
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-__all__ = ["FOLDERS", "ROOT", "UV", "Wheels", "build", "environment", "installed", "module_of", "needed", "once", "run"]
+__all__ = [
+    "FOLDERS",
+    "ROOT",
+    "UV",
+    "Wheels",
+    "build",
+    "environment",
+    "install",
+    "installed",
+    "module_of",
+    "needed",
+    "once",
+    "run",
+]
 
 ROOT = Path(__file__).parents[2]
 
@@ -101,8 +114,13 @@ def environment(directory: Path, wheels: Wheels, name: str, *extras: str, furthe
     files = [*(wheels[each] for each in sorted(ours)), *(each for each in further if isinstance(each, Path))]
     run(UV, "venv", "--quiet", "--python", sys.executable, directory)
     python = directory / "bin" / "python"
-    run(UV, "pip", "install", "--quiet", "--python", python, own, *files)
+    install(python, own, *files)
     return python
+
+
+def install(python: Path, *wheels: str | Path) -> None:
+    """Install wheels into an environment, with what they declare."""
+    run(UV, "pip", "install", "--quiet", "--python", python, *wheels)
 
 
 def installed(python: Path) -> list[str]:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import subprocess
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from mfn_core import AuditRecord
 MakeRecord = Callable[..., AuditRecord]
 MakeSink = Callable[..., JsonlSink]
 MakeTrail = Callable[[int], Path]
+Fill = Callable[[], Path]
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
 
 TIMEOUT = 30.0
@@ -60,6 +62,18 @@ def make_sink(tmp_path: Path) -> MakeSink:
 
 
 @pytest.fixture
+def rotating(tmp_path: Path) -> MakeSink:
+    """A sink that closes files of a few records each, which no operator may ask for."""
+
+    def make(**settings: Any) -> JsonlSink:
+        given = {"path": tmp_path / "audit.jsonl", "fsync": "always", "rotate_bytes": 1500, **settings}
+        with attrs.validators.disabled():
+            return JsonlSink(JsonlSettings(**given))
+
+    return make
+
+
+@pytest.fixture
 def trail(tmp_path: Path) -> MakeTrail:
     """Writes a whole trail of so many records, without a sink."""
 
@@ -73,6 +87,37 @@ def trail(tmp_path: Path) -> MakeTrail:
         return path
 
     return write
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 64 KiB."""
+    place = tmp_path / "small"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=64k", "mfn-audit-test", str(place)], capture_output=True, check=False
+    )
+    if mounted.returncode != 0:
+        pytest.skip("mounting a file system is not allowed here")
+    yield place
+    subprocess.run(["umount", "--lazy", str(place)], check=True)
+
+
+@pytest.fixture
+def fill(small_disk: Path) -> Fill:
+    """Takes all that is left of the small disk, and returns the file that holds it."""
+
+    def take() -> Path:
+        ballast = small_disk / "ballast"
+        with ballast.open("ab", buffering=0) as file:
+            try:
+                while True:
+                    file.write(b"x" * 1024)
+            except OSError:
+                pass
+        return ballast
+
+    return take
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,7 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,13 @@ import pytest
 
 from mfn_audit_jsonl import JsonlSink, verify
 from mfn_audit_jsonl._file import TrailFile
+from mfn_audit_jsonl.reading import records
 from mfn_core import AuditRecord
 
 MakeRecord = Callable[..., AuditRecord]
 MakeSink = Callable[..., JsonlSink]
 Until = Callable[[Callable[[], bool]], Awaitable[None]]
+Fill = Callable[[], Path]
 
 TIMEOUT = 30.0
 WRITER = Path(__file__).parent / "trail_writer.py"
@@ -30,32 +32,6 @@ WRITER = Path(__file__).parent / "trail_writer.py"
 def ids(path: Path) -> list[str]:
     found = (json.loads(line) for line in path.read_bytes().split(b"\n")[:-1])
     return [record["call_id"] for record in found if "call_id" in record]
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 64 KiB."""
-    place = tmp_path / "small"
-    place.mkdir()
-    mounted = subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=64k", "mfn-audit-test", str(place)], capture_output=True, check=False
-    )
-    if mounted.returncode != 0:
-        pytest.skip("mounting a file system is not allowed here")
-    yield place
-    subprocess.run(["umount", "--lazy", str(place)], check=True)
-
-
-def fill(disk: Path) -> Path:
-    """Take all that is left of a disk."""
-    ballast = disk / "ballast"
-    with ballast.open("ab", buffering=0) as file:
-        try:
-            while True:
-                file.write(b"x" * 1024)
-        except OSError:
-            pass
-    return ballast
 
 
 async def until_accepted(sink: JsonlSink, record: AuditRecord) -> None:
@@ -69,13 +45,13 @@ async def until_accepted(sink: JsonlSink, record: AuditRecord) -> None:
 
 
 async def test_always_refuses_each_call_while_the_disk_is_full_and_recovers_by_itself(
-    make_sink: MakeSink, record: MakeRecord, small_disk: Path
+    make_sink: MakeSink, record: MakeRecord, small_disk: Path, fill: Fill
 ) -> None:
     sink = make_sink(small_disk / "audit.jsonl", fsync="always")
     await sink.start()
     for number in range(5):
         await sink.write(record(number))
-    ballast = fill(small_disk)
+    ballast = fill()
     kept, refused = list(range(5)), []
     for number in range(5, 50):
         try:
@@ -96,11 +72,11 @@ async def test_always_refuses_each_call_while_the_disk_is_full_and_recovers_by_i
 
 
 async def test_concurrent_calls_are_all_refused_with_an_error_of_their_own(
-    make_sink: MakeSink, record: MakeRecord, small_disk: Path
+    make_sink: MakeSink, record: MakeRecord, small_disk: Path, fill: Fill
 ) -> None:
     sink = make_sink(small_disk / "audit.jsonl", fsync="always")
     await sink.start()
-    fill(small_disk)
+    fill()
     async with asyncio.timeout(TIMEOUT):
         found = await asyncio.gather(*(sink.write(record(n)) for n in range(200)), return_exceptions=True)
     errors = [error for error in found if error is not None]
@@ -114,11 +90,11 @@ async def test_concurrent_calls_are_all_refused_with_an_error_of_their_own(
 
 @pytest.mark.parametrize("fsync", ["interval", "never"])
 async def test_what_was_accepted_before_the_disk_was_full_is_written_once_there_is_room(
-    make_sink: MakeSink, record: MakeRecord, small_disk: Path, fsync: str
+    make_sink: MakeSink, record: MakeRecord, small_disk: Path, fill: Fill, fsync: str
 ) -> None:
     sink = make_sink(small_disk / "audit.jsonl", fsync=fsync)
     await sink.start()
-    ballast = fill(small_disk)
+    ballast = fill()
     accepted, number = [], 0
     async with asyncio.timeout(TIMEOUT):
         # Until the disk has refused, records are taken; from then on calls fail.
@@ -142,11 +118,11 @@ async def test_what_was_accepted_before_the_disk_was_full_is_written_once_there_
 
 
 async def test_writers_that_wait_for_room_are_refused_when_the_disk_is_full(
-    make_sink: MakeSink, record: MakeRecord, small_disk: Path
+    make_sink: MakeSink, record: MakeRecord, small_disk: Path, fill: Fill
 ) -> None:
     sink = make_sink(small_disk / "audit.jsonl", queue=5)
     await sink.start()
-    ballast = fill(small_disk)
+    ballast = fill()
     async with asyncio.timeout(TIMEOUT):
         found = await asyncio.gather(*(sink.write(record(n)) for n in range(100)), return_exceptions=True)
     accepted = [number for number, error in enumerate(found) if error is None]
@@ -158,12 +134,53 @@ async def test_writers_that_wait_for_room_are_refused_when_the_disk_is_full(
     assert ids(sink.path) == [record(number).call_id for number in [*accepted, 100]]
 
 
+@pytest.mark.parametrize("on_error", ["refuse", "wait"])
+@pytest.mark.parametrize("fsync", ["always", "interval", "never"])
+async def test_a_disk_that_is_full_when_a_file_is_to_be_closed_costs_nothing(
+    rotating: MakeSink, record: MakeRecord, small_disk: Path, fill: Fill, fsync: str, on_error: str
+) -> None:
+    sink = rotating(path=small_disk / "audit.jsonl", fsync=fsync, on_error=on_error)
+    await sink.start()
+    acknowledged: list[int] = []
+
+    async def call(number: int) -> None:
+        try:
+            await sink.write(record(number))
+        except OSError:
+            return
+        acknowledged.append(number)
+
+    waiting: list[asyncio.Task[None]] = []
+    for turn in range(3):
+        # Room for a few records and not for a new file, and for neither.
+        ballast = fill()
+        os.truncate(ballast, max(0, ballast.stat().st_size - 4096 * turn))
+        for number in range(turn * 10, turn * 10 + 10):
+            waiting.append(asyncio.create_task(call(number)))
+            await asyncio.wait(waiting, timeout=0.003)
+        ballast.unlink()
+        await until_accepted(sink, record(100 + turn))
+        acknowledged.append(100 + turn)
+    async with asyncio.timeout(TIMEOUT):
+        await asyncio.gather(*waiting)
+    await sink.stop()
+    report = verify(sink.path, sink.statistics().head)
+    assert report.ok, report.problem
+    kept = [one.fields["call_id"] for one in records(sink.path) if "call_id" in one.fields]
+    assert len(kept) == len(set(kept))
+    assert {record(number).call_id for number in acknowledged} <= set(kept)
+    if on_error == "wait":
+        assert len(kept) == 33
+    if fsync == "always":
+        assert len(kept) == len(acknowledged)
+
+
 async def test_records_that_never_find_room_are_in_the_log_and_stop_says_so(
-    make_sink: MakeSink, record: MakeRecord, small_disk: Path, caplog: pytest.LogCaptureFixture
+    make_sink: MakeSink, record: MakeRecord, small_disk: Path, fill: Fill, caplog: pytest.LogCaptureFixture
 ) -> None:
     sink = make_sink(small_disk / "audit.jsonl", fsync="never")
     await sink.start()
-    fill(small_disk)
+    fill()
     for number in range(100):
         await sink.write(record(number))
     with pytest.raises(OSError, match=r"\d+ records could not be written and are in the log: .*no space left"):

@@ -132,9 +132,10 @@ def test_the_script_of_the_readme_proves_a_trail(trail: MakeTrail, tmp_path: Pat
     assert len(script.splitlines()) <= 15
     path = trail(5)
 
-    def run() -> subprocess.CompletedProcess[str]:
+    def run(*more: Path) -> subprocess.CompletedProcess[str]:
+        files = [str(file) for file in (path, *more)]
         return subprocess.run(
-            [sys.executable, "-I", "-c", script, str(path)], capture_output=True, text=True, timeout=30, check=False
+            [sys.executable, "-I", "-c", script, *files], capture_output=True, text=True, timeout=30, check=False
         )
 
     whole = run()
@@ -143,6 +144,12 @@ def test_the_script_of_the_readme_proves_a_trail(trail: MakeTrail, tmp_path: Pat
     assert json.loads(path.read_bytes().splitlines()[-1])["hash"] in whole.stdout
 
     lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:2]))
+    rest = tmp_path / "rest.jsonl"
+    rest.write_bytes(b"".join(lines[2:]))
+    assert run(rest).stdout == whole.stdout
+    assert "audit.jsonl: line 1 does not follow" in run(path).stderr
+
     for broken in (
         [*lines[:2], lines[2].replace(b"alice", b"mally"), *lines[3:]],
         [*lines[:2], *lines[3:]],

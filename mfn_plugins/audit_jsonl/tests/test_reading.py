@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 
 from mfn_audit_jsonl._format import body_of, seal
-from mfn_audit_jsonl.reading import Filter, StoredRecord, follow, last_records, parse_moment, records
+from mfn_audit_jsonl.following import Follower, follow
+from mfn_audit_jsonl.reading import Filter, StoredRecord, parse_moment, records
 from mfn_core import AuditRecord
 
 MakeRecord = Callable[..., AuditRecord]
@@ -24,26 +25,31 @@ def numbers(found: list[StoredRecord]) -> list[object]:
     return [record.fields["seq"] for record in found]
 
 
+def last(path: Path, count: int) -> list[object]:
+    with Follower(path) as follower:
+        return numbers(follower.last(count))
+
+
 @pytest.mark.parametrize("count", [0, 1, 7, 300, 999, 1000, 5000])
 def test_the_last_records_are_the_last(trail: MakeTrail, count: int) -> None:
     path = trail(1000)
-    found, offset = last_records(path, count)
-    assert numbers(found) == list(range(max(1, 1001 - count), 1001))
-    assert offset == path.stat().st_size
+    with Follower(path) as follower:
+        assert numbers(follower.last(count)) == list(range(max(1, 1001 - count), 1001))
+        assert list(follower.new()) == []
 
 
 def test_an_empty_trail_has_no_last_records(trail: MakeTrail) -> None:
-    assert last_records(trail(0), 5) == ([], 0)
+    assert last(trail(0), 5) == []
 
 
 def test_a_torn_line_is_none_of_the_last_records(trail: MakeTrail) -> None:
-    path = trail(3)
-    whole = path.stat().st_size
-    with path.open("ab") as file:
-        file.write(b'{"seq":4,')
-    found, offset = last_records(path, 2)
-    assert numbers(found) == [2, 3]
-    assert offset == whole
+    path = trail(4)
+    whole = path.read_bytes()
+    path.write_bytes(whole[:-30])
+    with Follower(path) as follower:
+        assert numbers(follower.last(2)) == [2, 3]
+        path.write_bytes(whole)
+        assert numbers(list(follower.new())) == [4]
 
 
 def test_lines_that_are_no_records_are_left_out(trail: MakeTrail) -> None:
@@ -53,7 +59,7 @@ def test_lines_that_are_no_records_are_left_out(trail: MakeTrail) -> None:
     with path.open("ab") as file:
         file.write(path.read_bytes().splitlines(keepends=True)[1])
     assert numbers(list(records(path))) == [1, 2, 2]
-    assert numbers(last_records(path, 10)[0]) == [1, 2, 2]
+    assert last(path, 10) == [1, 2, 2]
 
 
 class Pauses:
@@ -69,11 +75,13 @@ class Pauses:
         step()
 
 
-def followed(path: Path, offset: int, *steps: Callable[[], object]) -> list[object]:
-    found: deque[StoredRecord] = deque()
-    with pytest.raises(KeyboardInterrupt):
-        found.extend(follow(path, offset, Pauses(*steps)))
-    return numbers(list(found))
+def followed(path: Path, count: int, *steps: Callable[[], object]) -> list[object]:
+    """The numbers of the last records and of those that follow them in the pauses."""
+    with Follower(path) as follower:
+        found = deque(follower.last(count))
+        with pytest.raises(KeyboardInterrupt):
+            found.extend(follow([follower], Pauses(*steps)))
+        return numbers(list(found))
 
 
 def test_new_records_are_followed(trail: MakeTrail) -> None:
@@ -84,15 +92,18 @@ def test_new_records_are_followed(trail: MakeTrail) -> None:
     def append(data: bytes) -> Callable[[], object]:
         return lambda: _append(path, data)
 
-    found = followed(
-        path, len(lines[0]), append(lines[2]), append(lines[3][:40]), append(lines[3][40:] + lines[4]), append(b"")
-    )
+    found = followed(path, 1, append(lines[2]), append(lines[3][:40]), append(lines[3][40:] + lines[4]), append(b""))
     assert found == [2, 3, 4, 5]
 
 
 def _append(path: Path, data: bytes) -> None:
     with path.open("ab") as file:
         file.write(data)
+
+
+def test_a_trail_is_followed_from_its_beginning_where_nothing_was_read_before(trail: MakeTrail) -> None:
+    with Follower(trail(3)) as follower:
+        assert numbers(list(follower.new())) == [1, 2, 3]
 
 
 def test_a_trail_that_begins_anew_is_followed_from_its_beginning(trail: MakeTrail, tmp_path: Path) -> None:
@@ -106,25 +117,16 @@ def test_a_trail_that_begins_anew_is_followed_from_its_beginning(trail: MakeTrai
     def shorten() -> None:
         path.write_bytes(b"")
 
-    assert followed(path, sum(map(len, lines)), replace, lambda: None, lambda: _append(path, lines[1])) == [1, 2]
+    assert followed(path, 0, replace, lambda: _append(path, lines[1])) == [1, 2]
     path.write_bytes(b"".join(lines))
-    assert followed(path, sum(map(len, lines)), shorten, lambda: _append(path, lines[0])) == [1]
+    assert followed(path, 0, shorten, lambda: _append(path, lines[0])) == [1]
 
 
 def test_a_trail_that_is_away_for_a_moment_is_waited_for(trail: MakeTrail, tmp_path: Path) -> None:
     path = trail(2)
     lines = path.read_bytes().splitlines(keepends=True)
     away = tmp_path / "away.jsonl"
-
-    found = followed(
-        path,
-        sum(map(len, lines)),
-        lambda: path.rename(away),
-        lambda: None,
-        lambda: path.write_bytes(lines[0]),
-        lambda: None,
-    )
-    assert found == [1]
+    assert followed(path, 0, lambda: path.rename(away), lambda: None, lambda: path.write_bytes(lines[0])) == [1]
 
 
 @pytest.mark.parametrize(

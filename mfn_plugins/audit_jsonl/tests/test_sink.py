@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import json
 import logging
+import os
 import stat
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
+import attrs
 import pytest
 
 from mfn_audit_jsonl import JsonlSettings, JsonlSink, verify
 from mfn_audit_jsonl._file import TrailFile
+from mfn_audit_jsonl.reading import records
 from mfn_core import AuditRecord, AuditSink
 from mfn_core.testing.audit import AuditSinkSuite
 
@@ -46,7 +51,8 @@ class JsonlSuite(AuditSinkSuite):
     settings: ClassVar[dict[str, Any]]
 
     def make_sink(self, place: Path) -> JsonlSink:
-        return JsonlSink(JsonlSettings(path=place / "audit.jsonl", **self.settings))
+        with attrs.validators.disabled():  # for files of a few records each
+            return JsonlSink(JsonlSettings(path=place / "audit.jsonl", **self.settings))
 
     def read_back(self, sink: AuditSink) -> list[dict[str, Any]]:
         assert isinstance(sink, JsonlSink)
@@ -54,12 +60,22 @@ class JsonlSuite(AuditSinkSuite):
         assert report.ok, report.problem
         return [
             {
-                **record,
-                "time": datetime.fromisoformat(record["time"]).timestamp(),
-                "duration": record["duration_ms"] / 1e3,
+                **record.fields,
+                "time": datetime.fromisoformat(record.fields["time"]).timestamp(),
+                "duration": record.fields["duration_ms"] / 1e3,
             }
-            for record in read(sink.path)
+            for record in records(sink.path)
+            if "event" not in record.fields
         ]
+
+    @contextmanager
+    def refusing(self, place: Path) -> Iterator[None]:
+        def full(fd: int, data: bytes) -> None:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("mfn_audit_jsonl._file._write_all", full)
+            yield
 
 
 class TestIntervalPolicy(JsonlSuite):
@@ -76,6 +92,29 @@ class TestNeverPolicy(JsonlSuite):
 
 class TestQueueOfOne(JsonlSuite):
     settings: ClassVar[dict[str, Any]] = {"fsync": "interval", "queue": 1}
+
+
+class TestSmallFiles(JsonlSuite):
+    settings: ClassVar[dict[str, Any]] = {"fsync": "always", "rotate_bytes": 1500}
+
+
+class TestAFileForEachBatch(JsonlSuite):
+    settings: ClassVar[dict[str, Any]] = {"fsync": "interval", "rotate_bytes": 1}
+
+
+class TestCallsThatWait(JsonlSuite):
+    settings: ClassVar[dict[str, Any]] = {"fsync": "always", "on_error": "wait"}
+
+
+class TestCallsThatWaitForTheQueue(JsonlSuite):
+    settings: ClassVar[dict[str, Any]] = {"fsync": "interval", "on_error": "wait", "rotate_bytes": 1500}
+
+
+class TestOneWorkerOfMany(JsonlSuite):
+    settings: ClassVar[dict[str, Any]] = {}
+
+    def make_sink(self, place: Path) -> JsonlSink:
+        return JsonlSink(JsonlSettings(path=place / "audit.jsonl"), worker=3, workers=4)
 
 
 class Gate:

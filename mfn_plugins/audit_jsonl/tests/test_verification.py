@@ -313,7 +313,7 @@ def test_a_line_that_its_writer_is_just_writing_is_waited_for(
     path = trail(4)
     whole = path.read_bytes()
     path.write_bytes(whole[:-100])
-    monkeypatch.setattr("mfn_audit_jsonl.verification.time.sleep", lambda _: path.write_bytes(whole))
+    monkeypatch.setattr("mfn_audit_jsonl._lines.time.sleep", lambda _: path.write_bytes(whole))
     report = verify(path)
     assert report.ok
     assert report.records == 4
@@ -324,7 +324,7 @@ def test_a_line_that_its_writer_took_back_is_read_again(trail: MakeTrail, monkey
     whole = path.read_bytes()
     lines = lines_of(path)
     path.write_bytes(b"".join(lines[:3]) + rewrite(lines[3], principal="another")[:-20])
-    monkeypatch.setattr("mfn_audit_jsonl.verification.time.sleep", lambda _: path.write_bytes(whole))
+    monkeypatch.setattr("mfn_audit_jsonl._lines.time.sleep", lambda _: path.write_bytes(whole))
     assert verify(path).ok
 
 

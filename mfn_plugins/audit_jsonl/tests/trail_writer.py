@@ -6,7 +6,12 @@ import asyncio
 import os
 import resource
 import sys
+import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
+from typing import Any
+
+import attrs
 
 from mfn_audit_jsonl import JsonlSettings, JsonlSink
 from mfn_core import AuditRecord
@@ -33,14 +38,21 @@ def record(number: int) -> AuditRecord:
     )
 
 
-async def forever(path: Path) -> None:
+def settings(path: Path, **given: Any) -> JsonlSettings:
+    """Settings of a sink, also such as an operator may not choose."""
+    with attrs.validators.disabled():
+        return JsonlSettings(path=path, fsync="always", **given)
+
+
+async def forever(path: Path, rotate_bytes: str = "0") -> None:
     """Write without end, and print the id of each record as soon as it is acknowledged."""
-    sink = JsonlSink(JsonlSettings(path=path, fsync="always"))
+    sink = JsonlSink(settings(path, rotate_bytes=int(rotate_bytes)))
     await sink.start()
+    life = time.time_ns() % 1_000_000_000 * 1_000_000
 
     async def caller(task: int) -> None:
         for turn in range(1_000_000):
-            one = record(turn * 8 + task)
+            one = record(life + turn * 8 + task)
             await sink.write(one)
             os.write(1, one.call_id.encode() + b"\n")
 
@@ -70,4 +82,32 @@ async def limited(path: Path) -> None:
     os.write(1, f"{kept} {refused} {limit}\n".encode())
 
 
-asyncio.run({"forever": forever, "limited": limited}[sys.argv[1]](Path(sys.argv[2])))
+async def lifted(path: Path, fsync: str) -> None:
+    """Write thirty records into a limit of the file's size, which is lifted when calls wait; print the size then."""
+    sink = JsonlSink(JsonlSettings(path=path, fsync=fsync, on_error="wait"))  # type: ignore[arg-type]  # a policy
+    await sink.start()
+    limit = 2500
+    _, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+    for number in range(10):
+        await asyncio.wait([asyncio.ensure_future(sink.write(record(number)))], timeout=0.0)
+    while sink.statistics().failures < 2:
+        await asyncio.sleep(0.01)
+    waiting = [asyncio.ensure_future(sink.write(record(number))) for number in range(10, 30)]
+    done, _ = await asyncio.wait(waiting, timeout=0.3)
+    assert not done
+    size = path.stat().st_size
+    resource.setrlimit(resource.RLIMIT_FSIZE, (hard, hard))
+    await asyncio.gather(*waiting)
+    await sink.stop()
+    os.write(1, f"{size} {limit}\n".encode())
+
+
+WAYS: dict[str, Callable[..., Awaitable[None]]] = {"forever": forever, "limited": limited, "lifted": lifted}
+
+
+async def main() -> None:
+    await WAYS[sys.argv[1]](Path(sys.argv[2]), *sys.argv[3:])
+
+
+asyncio.run(main())

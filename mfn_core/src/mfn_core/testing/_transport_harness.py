@@ -57,7 +57,7 @@ class TransportHarness:
 
     def client(self, address: str) -> WireClient:
         """A client with a connection of its own to `host:port`."""
-        raise NotImplementedError("the subclass gives it")
+        raise NotImplementedError(f"{type(self).__name__} gives no `client`: a connection of its own to an address")
 
     # What the tests share.
 

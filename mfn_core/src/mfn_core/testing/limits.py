@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from inspect import getattr_static
 
 import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
@@ -50,7 +51,7 @@ class LimiterSuite:
     def any_limiter(self, request: pytest.FixtureRequest) -> Limiter:
         """The first one that the subclass gives."""
         for name in _KINDS:
-            if getattr(type(self), name) is not getattr(LimiterSuite, name):
+            if getattr_static(type(self), name) is not getattr_static(LimiterSuite, name):
                 limiter: Limiter = request.getfixturevalue(name)
                 return limiter
         pytest.fail(f"{type(self).__name__} gives none of the fixtures {', '.join(_KINDS)}: it limits nothing")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from google.protobuf.wrappers_pb2 import StringValue
@@ -37,6 +37,9 @@ class MiddlewareSuite:
     `middleware`: what the factory makes, not started; `start` and `stop` are called where they are there. It must let
     the suite's calls through: override `prepare` to give them what it asks for, such as metadata.
     """
+
+    patience: ClassVar[float] = 30.0
+    """Seconds within which what must end has ended."""
 
     @pytest.fixture
     def middleware(self) -> Middleware:
@@ -102,16 +105,22 @@ class MiddlewareSuite:
     async def test_a_call_that_ends_early_ends_as_what_it_is(
         self, middleware: Middleware, shape: Shape, code: Code
     ) -> None:
-        waits = asyncio.Event()
-        operation = _operation(shape, waits=waits)
+        begun, gate = asyncio.Event(), asyncio.Event()
+        operation = _operation(shape, begun=begun, gate=gate)
         dispatcher = _dispatcher(operation, middleware)
         async with started(middleware):
             made = self._call(dispatcher, operation)
             running = asyncio.ensure_future(made.run())
-            async with asyncio.timeout(30.0):
-                await waits.wait()
-                made.call.abort(code)
-                ended = await running
+            waiting = asyncio.ensure_future(begun.wait())
+            try:
+                async with asyncio.timeout(self.patience):
+                    await asyncio.wait([running, waiting], return_when=asyncio.FIRST_COMPLETED)
+                    assert not running.done(), f"the call ended before its handler did: {running.result().outcome}"
+                    made.call.abort(code)
+                    ended = await running
+            finally:
+                gate.set()  # a handler that the middleware left behind ends as well
+                waiting.cancel()
         assert ended.outcome.code is code, f"a call that was aborted as {code.name} ended as {ended.outcome}"
 
     async def test_calls_at_once_do_not_mix(self, middleware: Middleware) -> None:
@@ -120,7 +129,7 @@ class MiddlewareSuite:
         async with started(middleware):
             dispatcher = Dispatcher([service], [middleware])
             wanted = [operations[number % len(operations)] for number in range(100)]
-            async with asyncio.timeout(30.0):
+            async with asyncio.timeout(self.patience):
                 ended = await asyncio.gather(*(self._call(dispatcher, operation).run() for operation in wanted))
         for operation, each in zip(wanted, ended, strict=True):
             assert [StringValue.FromString(reply).value for reply in each.replies] == REPLIES[operation.shape]
@@ -140,16 +149,18 @@ def _operation(
     raises: Exception | None = None,
     public: bool = False,
     ran: list[str] | None = None,
-    waits: asyncio.Event | None = None,
+    begun: asyncio.Event | None = None,
+    gate: asyncio.Event | None = None,
 ) -> Operation:
-    """An operation that replies with what it is sent; with `waits`, it says there that it runs, and never ends."""
+    """An operation that replies with what it is sent; it says in `begun` that it runs, and then waits for `gate`."""
 
     async def begin(call: Call) -> None:
         if ran is not None:
             ran.append(call.operation.path)
-        if waits is not None:
-            waits.set()
-            await asyncio.Event().wait()
+        if begun is not None:
+            begun.set()
+        if gate is not None:
+            await gate.wait()
 
     async def unary(request: StringValue, call: Call) -> StringValue:
         await begin(call)

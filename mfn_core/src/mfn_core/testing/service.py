@@ -10,6 +10,7 @@ from typing import ClassVar
 
 import pytest
 from google.protobuf.message import Message
+from google.protobuf.unknown_fields import UnknownFieldSet
 
 from mfn_core.auth import ROLES
 from mfn_core.dispatcher import Dispatcher
@@ -106,7 +107,9 @@ class ServiceSuite:
                 ended = await self._call(dispatcher, operation.path, _encoded(messages))
                 assert ended.outcome.code is Code.OK, f"{operation.path} of {messages!r} ended as {ended.outcome}"
                 for reply in ended.replies:
-                    operation.response_type.FromString(reply)
+                    # What is of another type is parsed as well: as fields that this type does not know.
+                    strange = UnknownFieldSet(operation.response_type.FromString(reply))
+                    assert not len(strange), f"{operation.path} replies with more than {operation.response_type}"
                 if not operation.shape.server_streams:
                     assert len(ended.replies) == 1, f"{operation.path} gave {len(ended.replies)} replies, not one"
 

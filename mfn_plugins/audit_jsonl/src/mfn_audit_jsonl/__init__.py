@@ -9,11 +9,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mfn_audit_jsonl.settings import FsyncPolicy, JsonlSettings
+    from mfn_audit_jsonl.settings import ErrorPolicy, FsyncPolicy, JsonlSettings
     from mfn_audit_jsonl.sink import JsonlSink, SinkStatistics
-    from mfn_audit_jsonl.verification import TrailProblem, VerifyReport, verify
+    from mfn_audit_jsonl.verification import TrailProblem, VerifyReport, verify, verify_directory, verify_files
 
 __all__ = [
+    "ErrorPolicy",
     "FsyncPolicy",
     "JsonlSettings",
     "JsonlSink",
@@ -21,9 +22,12 @@ __all__ = [
     "TrailProblem",
     "VerifyReport",
     "verify",
+    "verify_directory",
+    "verify_files",
 ]
 
 _HOME = {
+    "ErrorPolicy": "settings",
     "FsyncPolicy": "settings",
     "JsonlSettings": "settings",
     "JsonlSink": "sink",
@@ -31,6 +35,8 @@ _HOME = {
     "TrailProblem": "verification",
     "VerifyReport": "verification",
     "verify": "verification",
+    "verify_directory": "verification",
+    "verify_files": "verification",
 }
 
 

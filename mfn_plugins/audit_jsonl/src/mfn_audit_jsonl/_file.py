@@ -1,4 +1,4 @@
-"""The trail as a file: opened for one process alone, continued where it ended, appended to in whole records."""
+"""The trail as it is written: opened for one process alone, continued where it ended, appended to in whole records."""
 
 from __future__ import annotations
 
@@ -10,22 +10,40 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from mfn_audit_jsonl._format import seal, torn_body
-from mfn_audit_jsonl._tail import TrailEnd, find_end, save_torn
+from mfn_audit_jsonl._format import continued_body, seal, torn_body
+from mfn_audit_jsonl._names import closed_files, closed_path
+from mfn_audit_jsonl._rotation import (
+    RotationPolicy,
+    begin_next,
+    discard_unfinished,
+    exchange,
+    expire,
+    same_file,
+    sync_directory,
+)
+from mfn_audit_jsonl._tail import TrailBegin, TrailEnd, find_begin, find_end, save_torn
 
 __all__ = ["TrailFile"]
 
 
 class TrailFile:
-    """An open trail. One thread opens, appends, rolls back and closes; `sync` may run in another meanwhile."""
+    """An open trail, by the file that is written to now.
 
-    def __init__(self, path: Path, log: logging.Logger) -> None:
+    One thread opens, appends, rolls back, rotates and closes. `sync` may run in another meanwhile, but not while
+    `rotate` does.
+    """
+
+    def __init__(self, path: Path, log: logging.Logger, rotation: RotationPolicy | None = None) -> None:
         """Name the file; nothing is opened yet."""
         self.path = path
+        self._live = path
         self._log = log
+        self._rotation = rotation or RotationPolicy()
         self._fd = -1
+        self._begin = TrailBegin(seq=None, first_call=None)
         self._end = TrailEnd(size=0, seq=0, head="")
         self._ragged = False
+        self._names_unsynced = False
 
     @property
     def end(self) -> TrailEnd:
@@ -39,8 +57,11 @@ class TrailFile:
             BlockingIOError: another process, or another sink of this one, writes to it.
             OSError: it cannot be opened, is no regular file, or its last record is not intact.
         """
+        # Closed files lie beside the file itself, not beside a link to it.
+        self._live = Path(os.path.realpath(self.path))
         self._fd = _open_locked(self.path)
         try:
+            discard_unfinished(self._live, self._fd, self._log)
             status = os.fstat(self._fd)
             if status.st_mode & 0o077:
                 self._log.warning(
@@ -49,10 +70,8 @@ class TrailFile:
                     stat.S_IMODE(status.st_mode),
                 )
             self._end = find_end(self._fd, status.st_size, self.path)
-            if status.st_size > self._end.size:
-                self._repair(status.st_size)
-            if self._end.size == 0:
-                _sync_directory(self.path.parent)
+            self._continue(status.st_size)
+            self._begin = find_begin(self._fd)
         except BaseException:
             self.close()
             raise
@@ -83,6 +102,9 @@ class TrailFile:
             self._cut(start)
             raise self._named(error) from error
         self._end = TrailEnd(size=start + len(data), seq=seq, head=head)
+        if self._begin.first_call is None:
+            first = self._begin.seq if start else self._end.seq - len(lines) + 1
+            self._begin = TrailBegin(seq=first, first_call=time.time())
 
     def rollback(self, end: TrailEnd) -> None:
         """Take records back that were appended after `end`, because the disk did not keep them."""
@@ -97,15 +119,83 @@ class TrailFile:
             OSError: the disk did not take it.
         """
         try:
+            if self._names_unsynced:
+                sync_directory(self._live.parent)
+                self._names_unsynced = False
             os.fsync(self._fd)
         except OSError as error:
             raise self._named(error) from error
 
+    def rotation_in(self) -> float | None:
+        """Seconds until the file is to be closed; zero or less: now. None: not by the passing of time."""
+        policy, since = self._rotation, self._begin.first_call
+        if since is None:
+            return None  # nothing in it but the line that continues another file
+        if policy.size and self._end.size >= policy.size:
+            return 0.0
+        return since + policy.age - time.time() if policy.age else None
+
+    def rotate(self, *, durable: bool) -> None:
+        """Close the file under a name of its own and go on in a new one.
+
+        Args:
+            durable: force the first line of the new file to the disk as well. What is in the present file must be
+                there already, if it is ever to be.
+
+        Raises:
+            OSError: it cannot be done now; the trail goes on in the present file, and nothing has changed.
+        """
+        first = self._begin.seq
+        if first is None:
+            raise OSError(
+                f"audit trail {self.path}: its first record is not intact; look at it with `mfn audit verify`"
+            )
+        if self._ragged:
+            # What was taken back and could not be cut off is no part of the file that is closed.
+            os.ftruncate(self._fd, self._end.size)
+            self._ragged = False
+        closed = closed_path(self._live, first)
+        last = self._end
+        line, head = seal(
+            last.seq + 1,
+            last.head,
+            continued_body(time.time(), closed.name, last.seq - first + 1, self._expired_before(first)),
+        )
+        fd = begin_next(self._live, line, durable=durable)
+        try:
+            exchange(self._live, self._fd, closed)
+        except BaseException:
+            os.close(fd)
+            discard_unfinished(self._live, self._fd, self._log)
+            raise
+        self._fd, closing = fd, self._fd
+        self._end = TrailEnd(size=len(line), seq=last.seq + 1, head=head)
+        self._begin = TrailBegin(seq=last.seq + 1, first_call=None)
+        self._ragged = False
+        os.close(closing)
+        self._log.info(
+            "audit trail %s goes on in a new file behind record %d, head %s, the last in %s",
+            self.path,
+            last.seq,
+            last.head,
+            closed,
+        )
+        try:
+            sync_directory(self._live.parent)
+        except OSError as error:
+            self._names_unsynced = True
+            self._log.error("audit trail %s: its names are not on the disk yet: %s", self.path, error)
+        if self._rotation.keep:
+            expire(self._live, self._rotation.keep, self._log)
+
     def close(self) -> None:
         """Close the file, which gives its lock back; safe to call twice."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        if self._fd < 0:
+            return
+        if self._ragged:
+            self._cut(self._end.size)
+        os.close(self._fd)
+        self._fd = -1
 
     def _prepare(self) -> int:
         """Make sure that the file ends with a whole line, and return its size."""
@@ -142,22 +232,39 @@ class TrailFile:
         else:
             self._ragged = False
 
-    def _repair(self, size: int) -> None:
-        """Move what a crash tore off into a file of its own, then say so in the chain."""
-        torn = size - self._end.size
-        kept_in, digest = save_torn(self._fd, self._end.size, size, self.path)
-        _sync_directory(self.path.parent)
-        os.ftruncate(self._fd, self._end.size)
-        self.append([torn_body(time.time(), torn, digest, kept_in.name)])
-        self.sync()
-        self._log.warning(
-            "audit trail %s ended in the middle of a record: its %d bytes are kept in %s; the chain goes on "
-            "behind record %d",
-            self.path,
-            torn,
-            kept_in,
-            self._end.seq - 1,
-        )
+    def _continue(self, size: int) -> None:
+        """Say in the chain what the file goes on from, if it is new, and what a crash tore off; that is kept apart."""
+        bodies = []
+        if self._end.size == 0 and (closed := closed_files(self._live)):
+            first, path = closed[-1]
+            self._end = _end_of(path)
+            bodies.append(continued_body(time.time(), path.name, self._end.seq - first + 1, None))
+        behind, torn = self._end.seq, size - self._end.size
+        if torn > 0:
+            kept_in, digest = save_torn(self._fd, self._end.size, size, self._live)
+            os.ftruncate(self._fd, self._end.size)
+            bodies.append(torn_body(time.time(), torn, digest, kept_in.name))
+            self._log.warning(
+                "audit trail %s ended in the middle of a record: its %d bytes are kept in %s; the chain goes on "
+                "behind record %d",
+                self.path,
+                torn,
+                kept_in,
+                behind,
+            )
+        if self._end.size == 0 or bodies:
+            sync_directory(self._live.parent)
+        if bodies:
+            self.append(bodies)
+            self.sync()
+
+    def _expired_before(self, first: int) -> int | None:
+        """Number of the oldest record that is kept once the file that begins with `first` is closed."""
+        keep = self._rotation.keep
+        if not keep:
+            return None
+        kept = sorted([*(number for number, _ in closed_files(self._live)), first])
+        return kept[-keep] if len(kept) > keep else None
 
     def _named(self, error: OSError) -> OSError:
         if error.errno is None:
@@ -184,7 +291,7 @@ def _open_locked(path: Path) -> int:
                     f"audit trail {path} is in use by another server; stop that one, or give this one another "
                     "[audit.jsonl] path: two servers cannot write one chain"
                 ) from None
-            if _same_file(fd, path):
+            if same_file(fd, path):  # it may have been moved away, or closed, before the lock was ours
                 return fd
         except BaseException:
             os.close(fd)
@@ -192,25 +299,17 @@ def _open_locked(path: Path) -> int:
         os.close(fd)
 
 
-def _same_file(fd: int, path: Path) -> bool:
-    """Whether the path still names the open file: it may have been moved away before the lock was ours."""
+def _end_of(path: Path) -> TrailEnd:
+    """What the chain goes on from behind a closed file, at the beginning of a new one."""
+    fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        named = os.stat(path)  # noqa: PTH116 - compared with os.fstat
-    except FileNotFoundError:
-        return False
-    return os.path.samestat(named, os.fstat(fd))
+        end = find_end(fd, os.fstat(fd).st_size, path)
+    finally:
+        os.close(fd)
+    return TrailEnd(size=0, seq=end.seq, head=end.head)
 
 
 def _write_all(fd: int, data: bytes) -> None:
     rest = memoryview(data)
     while rest:
         rest = rest[os.write(fd, rest) :]
-
-
-def _sync_directory(path: Path) -> None:
-    """Make the name of a new file as durable as its content."""
-    fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

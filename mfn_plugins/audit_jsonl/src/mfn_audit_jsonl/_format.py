@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from datetime import UTC, datetime
+from functools import lru_cache
 from json.encoder import encode_basestring_ascii as _quote
 from math import isfinite
 from typing import TYPE_CHECKING, Any, Final
@@ -17,7 +18,9 @@ __all__ = [
     "MAX_LINE",
     "MAX_TEXT",
     "body_of",
+    "continued_body",
     "load_line",
+    "opened_body",
     "seal",
     "seal_of",
     "timestamp",
@@ -42,7 +45,14 @@ def timestamp(seconds: float) -> str:
     Raises:
         ValueError, OverflowError, OSError: the number is not finite, or outside the years 1 to 9999.
     """
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="microseconds")[:26] + "Z"
+    whole, micro = divmod(round(seconds * 1e6), 1_000_000)
+    return f"{_second(whole)}.{micro:06d}Z"
+
+
+@lru_cache(maxsize=16)
+def _second(whole: int) -> str:
+    # The calls of one second share it.
+    return datetime.fromtimestamp(whole, UTC).isoformat(timespec="seconds")[:19]
 
 
 def body_of(record: AuditRecord) -> str:
@@ -53,12 +63,12 @@ def body_of(record: AuditRecord) -> str:
     """
     return (
         f'"time":"{timestamp(record.time)}","call_id":{_text(record.call_id)},'
-        f'"request_id":{_text(record.request_id)},"principal":{_text(record.principal)},'
-        f'"key_id":{_text(record.key_id)},"method":{_text(record.method)},"shape":{_text(record.shape)},'
-        f'"transport":{_text(record.transport)},"status":{_text(record.status)},"reason":{_text(record.reason)},'
+        f'"request_id":{_text(record.request_id)},"principal":{_often(record.principal)},'
+        f'"key_id":{_often(record.key_id)},"method":{_often(record.method)},"shape":{_often(record.shape)},'
+        f'"transport":{_often(record.transport)},"status":{_often(record.status)},"reason":{_text(record.reason)},'
         f'"duration_ms":{_milliseconds(record.duration)},"messages_in":{record.messages_in:d},'
         f'"messages_out":{record.messages_out:d},"bytes_in":{record.bytes_in:d},"bytes_out":{record.bytes_out:d},'
-        f'"peer":{_text(record.peer)},"tls_identity":{_text(record.tls_identity)}'
+        f'"peer":{_often(record.peer)},"tls_identity":{_often(record.tls_identity)}'
     )
 
 
@@ -68,6 +78,29 @@ def torn_body(seconds: float, size: int, sha256: str, kept_in: str) -> str:
         f'"time":"{timestamp(seconds)}","event":"torn","torn_bytes":{size:d},'
         f'"torn_sha256":{_text(sha256)},"kept_in":{_text(kept_in)}'
     )
+
+
+def continued_body(seconds: float, previous: str, records: int, expired_before: int | None) -> str:
+    """The members of the first line of a file that continues another one.
+
+    The line's `seq` and `prev` are that file's count and last hash carried on.
+
+    Args:
+        seconds: Unix time.
+        previous: name of the file that is continued.
+        records: lines in it.
+        expired_before: number of the oldest record that is kept, where older files are removed from now on.
+    """
+    expired = "null" if expired_before is None else f"{expired_before:d}"
+    return (
+        f'"time":"{timestamp(seconds)}","event":"continued","previous":{_text(previous)},'
+        f'"previous_records":{records:d},"expired_before":{expired}'
+    )
+
+
+def opened_body(seconds: float, worker: int, workers: int) -> str:
+    """The members of the line that a worker's trail gets at each start, where there are several workers."""
+    return f'"time":"{timestamp(seconds)}","event":"opened","worker":{worker:d},"workers":{workers:d}'
 
 
 def seal(seq: int, prev: str, body: str) -> tuple[bytes, str]:
@@ -121,6 +154,10 @@ def _text(value: str | None) -> str:
         # A lone surrogate would be JSON by its grammar and refused by strict readers: it is spelled out instead.
         value = value.encode("utf-8", "backslashreplace").decode("utf-8")
     return _quote(value)
+
+
+_often = lru_cache(maxsize=4096)(_text)
+"""`_text` for what many records have in common; bounded, since some of it is chosen by strangers."""
 
 
 def _milliseconds(seconds: float) -> str:

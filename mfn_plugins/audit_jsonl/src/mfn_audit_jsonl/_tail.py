@@ -1,16 +1,18 @@
-"""The end of an existing trail: its last whole record, and what a crash tore off behind it."""
+"""The two ends of an existing file: its first record, its last whole one, and what a crash tore off behind it."""
 
 from __future__ import annotations
 
 import hashlib
 import os
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 
 from mfn_audit_jsonl._format import GENESIS, MAX_LINE, load_line, seal_of
 
-__all__ = ["TrailEnd", "find_end", "save_torn"]
+__all__ = ["TrailBegin", "TrailEnd", "find_begin", "find_end", "first_record", "save_torn"]
 
 _BLOCK = 65_536
 
@@ -25,6 +27,55 @@ class TrailEnd:
     """Its number; 0 in a trail without records."""
     head: str
     """Its hash; the genesis constant in a trail without records."""
+
+
+@frozen(kw_only=True)
+class TrailBegin:
+    """How a file begins."""
+
+    seq: int | None
+    """Number of its first record; None in a file without one, or where it is not intact."""
+    first_call: float | None
+    """Unix seconds of the first record behind the line that continues another file; None where there is none yet."""
+
+
+def first_record(fd: int, offset: int = 0) -> tuple[dict[str, Any], int] | None:
+    """The record whose line begins at `offset`, and the offset behind its LF; None if no intact one does.
+
+    Args:
+        fd: open for reading; its position stays where it is.
+        offset: of the first byte of a line.
+    """
+    data = b""
+    while b"\n" not in data and len(data) <= MAX_LINE:
+        block = os.pread(fd, _BLOCK, offset + len(data))
+        if not block:
+            return None
+        data += block
+    line, lf, _ = data.partition(b"\n")
+    try:
+        record = load_line(line)
+    except ValueError:
+        return None
+    seq = record.get("seq")
+    if not lf or seal_of(line) is None or type(seq) is not int or seq < 1:
+        return None
+    return record, offset + len(line) + 1
+
+
+def find_begin(fd: int) -> TrailBegin:
+    """Read how a file begins."""
+    first = found = first_record(fd)
+    if first is None:
+        return TrailBegin(seq=None, first_call=None)
+    if first[0].get("event") == "continued":
+        found = first_record(fd, first[1])
+    moment = None if found is None else found[0].get("time")
+    try:
+        since = datetime.fromisoformat(moment).timestamp() if isinstance(moment, str) else None
+    except ValueError:
+        since = None
+    return TrailBegin(seq=first[0]["seq"], first_call=since)
 
 
 def find_end(fd: int, size: int, path: Path) -> TrailEnd:

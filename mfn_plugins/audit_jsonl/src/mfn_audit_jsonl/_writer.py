@@ -1,27 +1,23 @@
-"""The thread that writes: takes records off a queue, chains them, appends them, and has them forced to the disk."""
+"""The thread that writes: takes records off the backlog, chains them, appends them, has them forced to the disk."""
 
 from __future__ import annotations
 
-import asyncio
+import enum
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
+from mfn_audit_jsonl._backlog import Backlog, Entry, Waiter
 from mfn_audit_jsonl._file import TrailFile
 from mfn_audit_jsonl._syncer import Syncer
 from mfn_audit_jsonl._tail import TrailEnd
-from mfn_audit_jsonl.settings import FsyncPolicy
+from mfn_audit_jsonl.settings import JsonlSettings
 
 __all__ = ["Settle", "TrailWriter"]
 
-Waiter = asyncio.Future[None]
 Settle = Callable[[Sequence[Waiter], OSError | None], None]
 """Tells callers that their records are kept, or why not; called from the writer's thread."""
-
-_Entry = tuple[str, Waiter | None]
-"""A record's members, and who waits for it. None: its caller was told that it is kept, so it must be."""
 
 BATCH = 512
 """Records of one write. Chaining them holds the interpreter for about a millisecond."""
@@ -31,49 +27,81 @@ SYNC_INTERVAL = 1.0
 """Seconds from a record's write to its fsync, with the policy `interval`."""
 RETRY_INTERVAL = 0.2
 """Seconds between attempts to write what was refused."""
+ROTATE_RETRY_INTERVAL = 30.0
+"""Seconds between attempts to begin a new file."""
 UNSYNCED_LIMIT = 16_777_216
 """Bytes that may be written and not yet forced to the disk; they are kept in memory until they are."""
 
 
+class _Closing(enum.Enum):
+    """How far the present file is on its way to be closed."""
+
+    NO = enum.auto()
+    SYNCING = enum.auto()
+    """It is forced to the disk while records are still written to it, so that the last fsync has little to do."""
+    HELD = enum.auto()
+    """Nothing is written until everything in it is on the disk."""
+
+
 class TrailWriter:
-    """Owns an open trail. `put`, `failure` and `full` are the event loop's; everything else runs in the thread.
+    """Owns an open trail. `put`, `failure`, `full` and `ended` are the event loop's; all else runs in the thread.
 
     Records are chained in the order of `put`. When the disk refuses records, the trail is cut back to whole
-    records, callers that still wait get the error, and records whose callers do not wait any more are kept and
-    written again until it succeeds; until then `failure` is set and the sink refuses new ones.
+    records, and `failure` is set while records are kept to be written again: those whose callers do not wait any
+    more, and with `on_error = "wait"` the others too, until their callers give up. Callers of all other records get
+    the error.
     """
 
     def __init__(
-        self, file: TrailFile, policy: FsyncPolicy, capacity: int, settle: Settle, log: logging.Logger
+        self,
+        file: TrailFile,
+        settings: JsonlSettings,
+        settle: Settle,
+        log: logging.Logger,
+        troubled: Callable[[], None] = lambda: None,
     ) -> None:
-        """Take over a file that is open. `start` begins to write."""
+        """Take over a file that is open. `start` begins to write.
+
+        Args:
+            file: the trail.
+            settings: of the sink.
+            settle: tells callers how it ended.
+            log: for the operator.
+            troubled: called from the thread whenever records were refused and callers wait on.
+        """
         self.failure: OSError | None = None
         """Why no record can be taken now; None while all is well."""
+        self.dead = False
+        """Whether `failure` is for ever."""
         self.records = 0
         self.writes = 0
         self.fsyncs = 0
+        self.rotations = 0
         self.failures = 0
         self.lost = 0
         """Records that could not be written before the end."""
         self._file = file
-        self._policy = policy
-        self._capacity = capacity
+        self._policy = settings.fsync
+        self._patient = settings.on_error == "wait"
+        self._gathered = min(BATCH, settings.queue)
         self._settle = settle
+        self._troubled = troubled
         self._log = log
-        self._queue: deque[_Entry] = deque()
+        self._backlog = Backlog(settings.queue)
         self._wake = threading.Event()
         self._idle = False
         self._stopping = False
         self._final = False
-        self._hand: list[_Entry] = []
-        self._retained: list[_Entry] = []
+        self._hand: list[Entry] = []
         self._retry_at = 0.0
-        self._unsynced: list[_Entry] = []
+        self._unsynced: list[Entry] = []
         self._unsynced_bytes = 0
         self._synced = file.end
         self._in_flight: tuple[int, TrailEnd] | None = None
         self._next_sync = 0.0
         self._doubtful = False
+        self._closing = _Closing.NO
+        self._rotate_after = 0.0
         self._syncer = Syncer(file.sync, self._wake.set)
         self._thread = threading.Thread(target=self._run, name="mfn-audit-writer", daemon=True)
 
@@ -82,12 +110,12 @@ class TrailWriter:
     @property
     def full(self) -> bool:
         """Whether as many records wait as may."""
-        return len(self._queue) >= self._capacity
+        return self._backlog.full
 
     @property
     def waiting(self) -> int:
         """Records that wait to be written."""
-        return len(self._queue) + len(self._retained)
+        return len(self._backlog)
 
     @property
     def end(self) -> TrailEnd:
@@ -96,7 +124,7 @@ class TrailWriter:
 
     def put(self, body: str, waiter: Waiter | None) -> None:
         """Queue one record; `waiter` is settled once it is as durable as the policy says."""
-        self._queue.append((body, waiter))
+        self._backlog.put((body, waiter))
         # A write that gathers is not woken by each record: only by one that somebody waits for.
         if self._idle or waiter is not None:
             self._wake.set()
@@ -122,6 +150,7 @@ class TrailWriter:
                 # Read once: an attempt that began before the stop is followed by a last one.
                 self._final = self._stopping
                 self._collect_sync()
+                self._close_in_time()
                 self._write_batch()
                 self._request_sync()
         except Exception as defect:  # noqa: BLE001 - whatever it is, callers must not wait for ever
@@ -129,7 +158,7 @@ class TrailWriter:
             self._die(OSError(f"the audit writer failed: {type(defect).__name__}: {defect}"))
 
     def _finished(self) -> bool:
-        return self._stopping and not (self._queue or self._retained or self._unsynced or self._in_flight)
+        return self._stopping and not (self._backlog or self._unsynced or self._in_flight)
 
     def _pause(self) -> None:
         """Sleep until there is something to do, and then until it is worth a write."""
@@ -141,9 +170,9 @@ class TrailWriter:
             if delay != 0.0:
                 self._wake.wait(delay)
             self._idle = False
-        if self._policy != "always" and self._queue and not self._retained:
+        if self._policy != "always" and self._backlog.queued and not (self._backlog.refused or self._blocked()):
             self._wake.clear()
-            if len(self._queue) < min(BATCH, self._capacity) and not self._stopping:
+            if self._backlog.queued < self._gathered and not self._stopping:
                 self._wake.wait(GATHER)
 
     def _delay(self) -> float | None:
@@ -152,29 +181,28 @@ class TrailWriter:
             return 0.0
         now = time.monotonic()
         due: list[float] = []
-        if self._retained and not self._blocked():
-            due.append(0.0 if self._stopping else self._retry_at - now)
-        elif self._queue and not self._blocked():
-            return 0.0
+        if self._backlog and not self._blocked():
+            if not self._backlog.refused or self._stopping:
+                return 0.0
+            due.append(self._retry_at - now)
         if self._in_flight is None:
             if self._stopping or (self._unsynced and self._sync_is_due(now)):
                 return 0.0
             if self._unsynced:
                 due.append(self._next_sync - now)
+        if self._closing is _Closing.NO and (rotation := self._rotation_in()) is not None:
+            due.append(rotation)
         return max(0.0, min(due)) if due else None
 
     def _blocked(self) -> bool:
-        """Whether the disk is so far behind that nothing more may be written."""
-        return self._unsynced_bytes > UNSYNCED_LIMIT
+        """Whether nothing may be written: the disk is too far behind, or the file is about to be closed."""
+        return self._unsynced_bytes > UNSYNCED_LIMIT or self._closing is _Closing.HELD
 
     def _write_batch(self) -> None:
-        if self._blocked() or (self._retained and not self._final and time.monotonic() < self._retry_at):
+        if self._blocked() or (self._backlog.refused and not self._final and time.monotonic() < self._retry_at):
             return
         # In an attribute: whatever goes wrong, the callers of these records are told.
-        self._hand, self._retained = self._retained, []
-        batch = self._hand
-        while len(batch) < BATCH and self._queue:
-            batch.append(self._queue.popleft())
+        batch = self._hand = self._backlog.take(BATCH)
         if not batch:
             return
         try:
@@ -194,11 +222,19 @@ class TrailWriter:
                 self._next_sync = time.monotonic() + SYNC_INTERVAL
             self._unsynced += batch
             self._unsynced_bytes += sum(len(body) for body, _ in batch)
-        if not self._doubtful:
-            self._recovered()
+        self._recovered()
+
+    # To the disk.
 
     def _sync_is_due(self, now: float) -> bool:
-        return self._policy == "always" or self._stopping or self._doubtful or self._blocked() or now >= self._next_sync
+        return (
+            self._policy == "always"
+            or self._stopping
+            or self._doubtful
+            or self._closing is not _Closing.NO
+            or self._blocked()
+            or now >= self._next_sync
+        )
 
     def _request_sync(self) -> None:
         now = time.monotonic()
@@ -222,12 +258,14 @@ class TrailWriter:
         self._synced = end
         self._settle([waiter for _, waiter in covered if waiter is not None], None)
         self._doubtful = False
-        if not self._retained:
-            self._recovered()
+        self._recovered()
+        if self._closing is _Closing.SYNCING:
+            self._closing = _Closing.HELD
 
     def _sync_failed(self, error: OSError) -> None:
         """Write the same records again: after a failed fsync the system forgets that their pages are not on disk."""
         undone, self._unsynced, self._unsynced_bytes = self._unsynced, [], 0
+        self._closing = _Closing.NO
         if self._final:
             self.failures += 1
             self._log.error("audit: %d records are written, but the disk did not confirm them: %s", len(undone), error)
@@ -238,49 +276,97 @@ class TrailWriter:
         self._doubtful = True
         self._refuse(undone, error)
 
-    def _refuse(self, entries: list[_Entry], error: OSError) -> None:
-        """Give the error to callers that wait, and keep the records of those that were told all is well."""
+    # To a new file.
+
+    def _rotation_in(self) -> float | None:
+        """Seconds until a new file is to be begun; None while that is not known, or cannot be done."""
+        if self._stopping or self._doubtful or self.failure is not None:
+            return None
+        wait = self._file.rotation_in()
+        return None if wait is None else max(wait, self._rotate_after - time.monotonic())
+
+    def _close_in_time(self) -> None:
+        """Go on in a new file when it is time, and when everything in the present one is on the disk."""
+        wait = self._rotation_in()
+        if wait is None or wait > 0.0:
+            self._closing = _Closing.NO
+            return
+        if self._unsynced or self._in_flight:
+            if self._closing is _Closing.NO:
+                self._closing = _Closing.SYNCING
+            return
+        self._closing = _Closing.NO
+        try:
+            self._file.rotate(durable=self._policy != "never")
+        except OSError as error:
+            self._rotate_after = time.monotonic() + ROTATE_RETRY_INTERVAL
+            self._log.error("audit: no new file could be begun, records go on in the present one: %s", error)
+        else:
+            self.rotations += 1
+            self._synced = self._file.end
+
+    # When the disk refuses.
+
+    def _refuse(self, entries: list[Entry], error: OSError) -> None:
+        """Tell those who are to be told, and keep the records that are to be written again."""
         self.failures += 1
-        if self._final or any(waiter is None for _, waiter in entries):
+        patient = self._patient and not self._final
+        if patient or self._final or any(_is_owed(entry) for entry in entries):
             if self.failure is None:
-                self._log.error("audit: records cannot be written, calls are refused until they can: %s", error)
+                self._log.error(
+                    "audit: records cannot be written, calls %s until they can: %s",
+                    "wait" if patient else "are refused",
+                    error,
+                )
             # Set before the queue is emptied: what is put after that is refused by the sink, or written in its turn.
             self.failure = error
-            entries += self._retained
-            while self._queue:
-                entries.append(self._queue.popleft())
-        kept: list[_Entry] = [entry for entry in entries if entry[1] is None]
+            entries = [*entries, *self._backlog.take_all()]
+        kept: list[Entry] = []
+        told: list[Waiter] = []
+        for entry in entries:
+            # Looked at once: its caller may give up at any moment.
+            waiter = entry[1]
+            if waiter is None or _is_owed(entry) or (patient and not waiter.given_up):
+                kept.append(entry)
+            else:
+                told.append(waiter)
         if self._final:
             self._lose(kept)
         else:
-            self._retained = kept
+            self._backlog.put_back(kept)
             self._retry_at = time.monotonic() + RETRY_INTERVAL
-        self._settle([waiter for _, waiter in entries if waiter is not None], error)
+        self._settle(told, error)
+        if patient:
+            self._troubled()
 
     def _recovered(self) -> None:
-        if self.failure is not None:
+        if self.failure is not None and not self._doubtful and not self._backlog.refused:
             self._log.warning("audit: records are written again")
             self.failure = None
 
-    def _lose(self, entries: Sequence[_Entry]) -> None:
+    def _lose(self, entries: Iterable[Entry]) -> None:
         """The process ends and the disk still refuses: the log is the last place that can keep them."""
-        self._retained = []
-        self.lost += len(entries)
         for body, _ in entries:
+            self.lost += 1
             self._log.critical("audit record that could not be written: {%s}", body)
 
     def _die(self, error: OSError) -> None:
         """Refuse everything until the end: what is in hand, what waits, and what was put just before `failure` was."""
+        self.dead = True
         self.failure = error
-        entries = [*self._unsynced, *self._hand, *self._retained]
+        entries = [*self._unsynced, *self._hand]
         self._idle = True
         while True:
             self._wake.clear()
-            while self._queue:
-                entries.append(self._queue.popleft())
-            self._lose([entry for entry in entries if entry[1] is None])
+            entries += self._backlog.take_all()
+            self._lose(entry for entry in entries if _is_owed(entry))
             self._settle([waiter for _, waiter in entries if waiter is not None], error)
             entries = []
             if self._stopping:
                 return
             self._wake.wait()
+
+
+def _is_owed(entry: Entry) -> bool:
+    """Whether nobody can be told that the record is not kept: it was acknowledged, or its caller is gone."""
+    return entry[1] is None or entry[1].future.cancelled()

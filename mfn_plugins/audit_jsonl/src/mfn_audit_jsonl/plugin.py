@@ -14,13 +14,19 @@ def _make(settings: JsonlSettings, context: ComponentContext) -> object:
     # Not at import: `mfn check` and `mfn plugins` read the specification alone.
     from mfn_audit_jsonl.sink import JsonlSink
 
-    return JsonlSink(settings, context.log)
+    return JsonlSink(settings, context.log, worker=context.worker, workers=context.server.workers)
 
 
-_EXAMPLE = """\
+_DURABLE = """\
 [audit.jsonl]
 path = "/var/log/mfn/audit.jsonl"
 fsync = "always"
+"""
+_MONTH = """\
+[audit.jsonl]
+path = "/var/log/mfn/audit.jsonl"
+rotate_hours = 24
+keep_files = 31
 """
 
 
@@ -32,8 +38,13 @@ def mfn_audit_sinks() -> Sequence[ComponentSpec]:
             name="jsonl",
             config=JsonlSettings,
             factory=_make,
-            summary="tamper-evident audit trail: hash-chained JSON lines in one file",
-            scope="process",
-            examples={"a record is on the disk before its reply leaves": _EXAMPLE},
+            summary="tamper-evident audit trail: hash-chained JSON lines",
+            # Nothing in one worker depends on what another has recorded: each has a trail of its own, whole for the
+            # calls that it took, and together they hold every call of the server once.
+            scope="shared",
+            examples={
+                "a record is on the disk before its reply leaves": _DURABLE,
+                "a file a day, for a month": _MONTH,
+            },
         )
     ]

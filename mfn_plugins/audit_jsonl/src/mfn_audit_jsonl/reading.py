@@ -1,11 +1,11 @@
-"""Reading a trail without proving it: its last records, new ones as they come, and those that match."""
+"""Reading trails without proving them: all of their records, and those that match."""
 
 from __future__ import annotations
 
+import heapq
 import os
 import re
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -14,10 +14,10 @@ from typing import Any, Final
 from attrs import frozen
 
 from mfn_audit_jsonl._format import MAX_LINE, load_line
+from mfn_audit_jsonl._segments import Vanished, trail_segments
 
-__all__ = ["Filter", "StoredRecord", "follow", "last_records", "parse_moment", "records"]
+__all__ = ["Filter", "StoredRecord", "as_record", "merged", "moment_of", "parse_moment", "records"]
 
-_BLOCK: Final = 65_536
 _UNITS: Final = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0, "w": 604_800.0}
 
 
@@ -87,88 +87,41 @@ def parse_moment(text: str, now: datetime) -> str:
 
 
 def records(path: str | os.PathLike[str]) -> Iterator[StoredRecord]:
-    """Every record of a trail, in order; a torn last line and lines that are no JSON object are left out.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    with Path(path).open("rb") as file:
-        while data := file.readline(MAX_LINE + 2):
-            if (record := _record(data)) is not None:
-                yield record
-
-
-def last_records(path: str | os.PathLike[str], count: int) -> tuple[list[StoredRecord], int]:
-    """The last records of a trail, oldest first, and the offset behind the last whole line.
-
-    Reads from the end, a block at a time, and no further back than it must.
-
-    Raises:
-        OSError: the file cannot be read.
-    """
-    blocks: list[bytes] = []
-    lines = 0
-    with Path(path).open("rb") as file:
-        start = size = file.seek(0, os.SEEK_END)
-        # One LF more than lines: the one before the first of them.
-        while start > 0 and lines <= count and size - start <= (count + 1) * MAX_LINE:
-            end, start = start, max(0, start - _BLOCK)
-            file.seek(start)
-            blocks.append(file.read(end - start))
-            lines += blocks[-1].count(b"\n")
-    *whole, torn = b"".join(reversed(blocks)).split(b"\n")
-    found = [_record(line + b"\n") for line in whole[max(0, len(whole) - count) :]]
-    return [record for record in found if record is not None], size - len(torn)
-
-
-def follow(
-    path: str | os.PathLike[str], offset: int, pause: Callable[[], object] = lambda: time.sleep(0.2)
-) -> Iterator[StoredRecord]:
-    """Records as they are written, without end.
-
-    A file that has become shorter, or has been replaced, is read from its beginning.
+    """Every record of a trail, in order, over all of its files; lines that are no JSON object are left out.
 
     Args:
-        path: the file.
-        offset: behind the last line that is known.
-        pause: called whenever there is nothing new; what it raises ends the iteration.
+        path: of the trail, or of one closed file.
 
     Raises:
-        OSError: the file cannot be read.
+        OSError: a file cannot be read.
     """
-    file = Path(path).open("rb")  # noqa: SIM115 - replaced below when the path names another file
-    try:
-        file.seek(offset)
-        while True:
-            data = file.readline(MAX_LINE + 2)
-            if data.endswith(b"\n") or len(data) > MAX_LINE:
-                offset += len(data)
-                if (record := _record(data)) is not None:
+    with trail_segments(Path(path)) as segments:
+        for segment in segments:
+            try:
+                file = segment.open()
+            except Vanished:
+                continue  # it was the oldest, and its time was over
+            while data := file.readline(MAX_LINE + 2):
+                if (record := as_record(data)) is not None:
                     yield record
-                continue
-            pause()
-            # By way of the end, which empties the buffer: a line that was cut back may have become another one.
-            file.seek(0, os.SEEK_END)
-            file.seek(offset)
-            if not data and _is_other(file.fileno(), path, offset):
-                file.close()
-                file = Path(path).open("rb")  # noqa: SIM115 - closed in the end
-                offset = 0
-    finally:
-        file.close()
+            segment.release()
 
 
-def _is_other(fd: int, path: str | os.PathLike[str], offset: int) -> bool:
-    """Whether what was read so far is not the beginning of the file any more."""
-    opened = os.fstat(fd)
-    try:
-        named = os.stat(path)  # noqa: PTH116 - compared with os.fstat
-    except FileNotFoundError:
-        return False
-    return opened.st_size < offset or not os.path.samestat(opened, named)
+def merged(sources: Sequence[Iterator[StoredRecord]]) -> Iterator[StoredRecord]:
+    """The records of several trails by their times, each trail in its own order."""
+    if len(sources) == 1:
+        return sources[0]
+    return heapq.merge(*sources, key=moment_of)
 
 
-def _record(line: bytes) -> StoredRecord | None:
+def moment_of(record: StoredRecord) -> str:
+    """The time of a record as it stands in the trail, which sorts as text; empty where it has none."""
+    moment = record.fields.get("time")
+    return moment if isinstance(moment, str) else ""
+
+
+def as_record(line: bytes) -> StoredRecord | None:
+    """The record that a line with its LF is; None if it is none, or not whole."""
     if not line.endswith(b"\n"):
         return None
     try:

@@ -12,7 +12,7 @@ from mfn_e2e.calls import Caller
 from mfn_e2e.installed import PLUGINS, TRANSPORTS, engines
 from mfn_signing import Credentials, Key, append_key, generate_key
 
-__all__ = ["AUDIT", "KEYS", "SUPPORT", "Deployment", "tables"]
+__all__ = ["AUDIT", "KEYS", "LIMITS", "SUPPORT", "Deployment", "tables"]
 
 SUPPORT = Path(__file__).parents[1]
 """For `PYTHONPATH`: plugins of these tests are named by import path."""
@@ -25,6 +25,14 @@ KEYS: Mapping[str, tuple[str, str]] = {
 """Key id to principal and role."""
 
 AUDIT = "audit.jsonl"
+
+LIMITS: Mapping[str, int] = {
+    "min_grid": 4,
+    "max_grid": 512,
+    "max_steps": 1_000_000,
+    "max_cell_steps": 250_000_000_000,
+}
+"""Of the server that most tests share: room for runs of minutes, and each limit is one that a call can reach."""
 
 
 def tables(
