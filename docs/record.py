@@ -75,8 +75,8 @@ def main(argv: Sequence[str]) -> int:
         text = _replaced(text, "test", _abbreviated(_make("test", folder), folder))
     today = datetime.datetime.now(datetime.UTC).date()
     where = f"in a fresh clone on {os.cpu_count()} cores with Python {sys.version_info[0]}.{sys.version_info[1]}."
-    dated = f"Both outputs are of {today.day} {today:%B %Y}, {where}"
-    _README.write_text(re.sub(r"Both outputs are of .*? with Python [\d.]+\.", dated, text, flags=re.DOTALL), "utf-8")
+    dated = f"Recorded on {today.day} {today:%B %Y}, {where}"
+    _README.write_text(re.sub(r"Recorded on .*? with Python [\d.]+\.", dated, text, flags=re.DOTALL), "utf-8")
     return 0
 
 

@@ -66,7 +66,7 @@ def _until_refused(address: str) -> None:
     while time.monotonic() < until:
         try:
             socket.create_connection((host, int(port)), timeout=1).close()
-        except ConnectionRefusedError:
+        except ConnectionError:
             return
         time.sleep(0.005)  # nothing tells that a port has closed but trying it
     raise AssertionError("the port is still open")

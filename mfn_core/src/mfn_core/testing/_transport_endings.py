@@ -171,7 +171,7 @@ class EndingTests(TransportHarness):
         while True:
             try:
                 _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
-            except ConnectionRefusedError:
+            except ConnectionError:
                 return
             writer.close()
             with contextlib.suppress(ConnectionError):
