@@ -22,7 +22,7 @@ QUIET_SECONDS = 0.25
 QUIET_CPU = 0.08
 """CPU seconds that it may use meanwhile: one run uses as many as go by."""
 
-PROMPT = 1.0
+PROMPT = 2.0
 """Seconds within which an aborted call is over, on a machine that is busy with other tests; a slice takes a few
 milliseconds."""
 
