@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import grpc
@@ -29,7 +30,9 @@ CREDENTIALS = Credentials(key_id="lab-1", secret=SECRET)
 
 ANALYZE = "/mfn.v1.FieldService/AnalyzeField"
 STEER = "/mfn.v1.FieldService/SteerSimulation"
-CLIENT_STREAMED = {ANALYZE, STEER}
+REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
+REFLECTION_ALPHA = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+CLIENT_STREAMED = {ANALYZE, STEER, REFLECTION, REFLECTION_ALPHA}
 
 
 class ServedCall:
@@ -125,17 +128,46 @@ class TinyServer(grpc.GenericRpcHandler):
         )
 
 
-async def started(tiny: TinyServer, credentials: grpc.ServerCredentials | None = None) -> grpc.aio.Server:
-    """A server on a free port of loopback that has started."""
+async def started(
+    tiny: TinyServer, credentials: grpc.ServerCredentials | None = None, *, port: int = 0
+) -> grpc.aio.Server:
+    """A server on a port of loopback, a free one unless it is given, that has started."""
     server = grpc.aio.server(options=[("grpc.so_reuseport", 0)])
     server.add_generic_rpc_handlers((tiny,))
     if credentials is None:
-        port = server.add_insecure_port("127.0.0.1:0")
+        port = server.add_insecure_port(f"127.0.0.1:{port}")
     else:
-        port = server.add_secure_port("127.0.0.1:0", credentials)
+        port = server.add_secure_port(f"127.0.0.1:{port}", credentials)
     tiny.address = f"127.0.0.1:{port}"
     await server.start()
     return server
+
+
+class Restarted:
+    """A server that goes away and comes back at its address."""
+
+    def __init__(self, tiny: TinyServer) -> None:
+        self.tiny = tiny
+        self._port = 0
+        self._running: grpc.aio.Server | None = None
+
+    async def start(self) -> None:
+        self._running = await started(self.tiny, port=self._port)
+        self._port = int(self.tiny.address.rpartition(":")[2])
+
+    async def stop(self) -> None:
+        running, self._running = self._running, None
+        if running is not None:
+            await running.stop(None)
+
+
+@pytest.fixture
+async def restarted() -> AsyncIterator[Restarted]:
+    """A server that has started, and may be stopped and started again."""
+    server = Restarted(TinyServer())
+    await server.start()
+    yield server
+    await server.stop()
 
 
 @pytest.fixture
@@ -152,6 +184,47 @@ async def client(server: TinyServer) -> AsyncIterator[MFNClient]:
         yield client
 
 
+class ServerThread:
+    """The tiny server on a loop of its own, so that the test may block."""
+
+    def __init__(self) -> None:
+        self.tiny = TinyServer()
+        self._stop = asyncio.Event()
+        self._ready = threading.Event()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread = threading.Thread(target=lambda: asyncio.run(self._main()))
+
+    def __enter__(self) -> TinyServer:
+        self._thread.start()
+        assert self._ready.wait(20.0)
+        return self.tiny
+
+    def __exit__(self, *_: object) -> None:
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._stop.set)
+        self._thread.join(20.0)
+
+    async def _main(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        running = await started(self.tiny)
+        self._ready.set()
+        await self._stop.wait()
+        await running.stop(None)
+
+
+@pytest.fixture
+def threaded() -> Iterator[TinyServer]:
+    """A server on a loop of its own, for tests that block."""
+    with ServerThread() as tiny:
+        yield tiny
+
+
+@pytest.fixture
+def parts() -> tuple[type[TinyServer], Callable[..., Awaitable[grpc.aio.Server]]]:
+    """What servers of a test's own making are made of."""
+    return TinyServer, started
+
+
 @pytest.fixture
 async def tiny_tls() -> AsyncIterator[tuple[TinyServer, trustme.CA]]:
     """A server with a certificate for its address, and the authority that signed it."""
@@ -162,3 +235,87 @@ async def tiny_tls() -> AsyncIterator[tuple[TinyServer, trustme.CA]]:
     running = await started(tiny, grpc.ssl_server_credentials([(certificate.private_key_pem.bytes(), chain)]))
     yield tiny, authority
     await running.stop(None)
+
+
+class CuttingProxy:
+    """Passes bytes between clients and one server, and cuts all connections when it is told to."""
+
+    def __init__(self, upstream: str) -> None:
+        self._host, _, port = upstream.rpartition(":")
+        self._port = int(port)
+        self._server: asyncio.Server | None = None
+        self._writers: set[asyncio.StreamWriter] = set()
+        self._passing: set[asyncio.Task[None]] = set()
+        self.address = ""
+        self.connections = 0
+        """How many there have been."""
+        self.muted = False
+        """Whether what the server says is swallowed from now on, on all connections."""
+
+    async def start(self) -> None:
+        """Listen, at the address of before if there was one."""
+        port = int(self.address.rpartition(":")[2] or 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", port)
+        self.address = f"127.0.0.1:{self._server.sockets[0].getsockname()[1]}"
+
+    def cut(self) -> None:
+        """Reset every connection."""
+        self.muted = False
+        for writer in self._writers:
+            writer.transport.abort()
+
+    async def stop(self) -> None:
+        """Refuse connections, and reset those that there are."""
+        if self._server is not None:
+            self._server.close()
+        self.cut()
+        for task in tuple(self._passing):
+            task.cancel()
+        await asyncio.gather(*self._passing, return_exceptions=True)
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            upstream = await asyncio.open_connection(self._host, self._port)
+        except OSError:
+            writer.transport.abort()
+            return
+        self._writers |= {writer, upstream[1]}
+        for source, target, answers in ((reader, upstream[1], False), (upstream[0], writer, True)):
+            task = asyncio.create_task(self._pass(source, target, answers))
+            self._passing.add(task)
+            task.add_done_callback(self._passing.discard)
+
+    async def _pass(self, source: asyncio.StreamReader, target: asyncio.StreamWriter, answers: bool) -> None:
+        try:
+            while chunk := await source.read(65536):
+                if not (answers and self.muted):
+                    target.write(chunk)
+                    await target.drain()
+        except OSError:
+            pass  # it was cut, or the other end was
+        finally:
+            self._writers.discard(target)
+            target.transport.abort()
+
+
+@pytest.fixture
+async def cutting() -> AsyncIterator[Callable[[str], Awaitable[CuttingProxy]]]:
+    """Makes proxies before servers that a test names."""
+    made: list[CuttingProxy] = []
+
+    async def before(upstream: str) -> CuttingProxy:
+        proxy = CuttingProxy(upstream)
+        made.append(proxy)
+        await proxy.start()
+        return proxy
+
+    yield before
+    for proxy in made:
+        await proxy.stop()
+
+
+@pytest.fixture
+async def proxy(server: TinyServer, cutting: Callable[[str], Awaitable[CuttingProxy]]) -> CuttingProxy:
+    """Stands between clients and `server`."""
+    return await cutting(server.address)

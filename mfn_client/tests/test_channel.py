@@ -56,10 +56,12 @@ def test_plain_text_to_this_machine_needs_no_word(target: str) -> None:
     ],
 )
 def test_plain_text_to_another_machine_is_refused_unless_it_is_named(target: str) -> None:
-    with pytest.raises(ValueError, match="plain text; give root_certificates for TLS, or insecure=True"):
+    with pytest.raises(
+        ValueError, match=r"plain text; give root_certificates for TLS, or tls=True .* or insecure=True"
+    ):
         MFNClient(target)
     MFNClient(target, insecure=True)
-    MFNClient(target, root_certificates=b"")
+    MFNClient(target, root_certificates=trustme.CA().cert_pem.bytes())
 
 
 async def test_a_proxy_of_the_environment_is_not_asked_for_this_machine(

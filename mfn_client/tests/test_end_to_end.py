@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,9 @@ from mfn_client import (
     Credentials,
     Frame,
     MFNClient,
+    MFNClientSync,
     MfnRpcError,
+    ServingStatus,
     SessionEnded,
     SessionEndReason,
 )
@@ -150,7 +154,8 @@ async def test_a_session_is_steered(client: MFNClient) -> None:
 
 
 async def test_a_session_that_was_broken_off_goes_on_as_if_nothing_had_happened(client: MFNClient) -> None:
-    async with client.steer(grid_size=16, total_steps=400, every_n_steps=5, field="float64") as session:
+    options: Any = {"every_n_steps": 5, "max_frames_per_second": 40.0, "field": "float64"}
+    async with client.steer(grid_size=16, total_steps=400, **options) as session:
         await session.pause()
         async for event in session:
             if isinstance(event, Acknowledgement):
@@ -166,6 +171,107 @@ async def test_a_session_that_was_broken_off_goes_on_as_if_nothing_had_happened(
     assert frames[-1].field is not None
     assert whole[-1].field is not None
     assert frames[-1].field.tobytes() == whole[-1].field.tobytes()
+
+
+async def steered_run(client: MFNClient, cut: Callable[[], None]) -> tuple[int, bytes]:
+    """Hold a run near its beginning, steer it there while the connection is cut, and let it go on to its end.
+
+    Returns:
+        the step at which it was held, and the last field.
+    """
+    # Paced, so that it is held long before its end; and almost always at the second step.
+    options: Any = {"total_steps": 8, "every_n_steps": 1, "max_frames_per_second": 4.0}
+    async with client.steer(grid_size=16, jitter=True, field="float64", **options) as session:
+        events: list[Any] = [await anext(session)]
+        assert await session.pause() == 2
+        while not isinstance(events[-1], Acknowledgement):
+            events.append(await anext(session))
+        held = events[-1].step
+        cut()
+        for row in range(8):
+            await session.inject(row, row, 0.05)
+        await session.change(alpha=0.1)
+        cut()
+        await session.resume()
+        events += [event async for event in session]
+    acknowledged = [event for event in events if isinstance(event, Acknowledgement)]
+    assert [each.sequence for each in acknowledged] == list(range(2, 13))
+    assert {each.step for each in acknowledged} == {held}
+    steps = [each.step for each in events if isinstance(each, Frame)]
+    assert steps == sorted(steps)
+    assert session.ended == SessionEnded(reason=SessionEndReason.COMPLETED, step=8)
+    last = next(each for each in reversed(events) if isinstance(each, Frame))
+    assert last.field is not None
+    return held, last.field.tobytes()
+
+
+async def test_a_session_whose_connection_breaks_goes_on_as_if_nothing_had_happened(
+    client: MFNClient, served: Any, cutting: Any
+) -> None:
+    proxy = await cutting(served.address("grpc"))
+    credentials = Credentials.from_keys_file(served.directory / "keys.toml", "lab-1")
+    async with MFNClient(proxy.address, credentials=credentials) as through:
+        held, field = await steered_run(through, proxy.cut)
+    assert proxy.connections > 1
+    for _ in range(10):
+        at, undisturbed = await steered_run(client, lambda: None)
+        if at == held:  # the same commands at the same step
+            assert undisturbed == field
+            return
+    pytest.fail(f"no run was held at step {held}")
+
+
+async def test_a_potential_is_computed_and_the_server_is_healthy(client: MFNClient) -> None:
+    potential = await client.nernst(z_valence=1, concentration_out_molar=0.005, concentration_in_molar=0.140)
+    assert potential == pytest.approx(-89.01066911987907, rel=1e-12)
+    assert await client.health_check() is ServingStatus.SERVING
+    assert await client.health_check("mfn.v1.FieldService") is ServingStatus.SERVING
+    with pytest.raises(MfnRpcError) as caught:
+        await client.health_check("nobody.has.this")
+    assert caught.value.code is Code.NOT_FOUND
+
+
+def test_a_program_without_an_event_loop_has_the_same_numbers(served: Any) -> None:
+    credentials = Credentials.from_keys_file(served.directory / "keys.toml", "lab-1")
+    with MFNClientSync(served.address("grpc"), credentials=credentials) as client:
+        features = client.extract_features()
+        assert features.pot_mean_mv == pytest.approx(-70.03076248064738, rel=1e-12)
+        *_, last = client.stream_features(total_steps=64)
+        assert last.pot_mean_mv == features.pot_mean_mv
+        with client.steer(grid_size=16, total_steps=20) as session:
+            assert [event for event in session if isinstance(event, SessionEnded)] == [session.ended]
+
+
+def test_any_method_is_called_from_the_command_line_by_what_the_server_says_of_itself(served: Any) -> None:
+    from click.testing import CliRunner
+
+    from mfn_client.commands.call import call
+
+    def run(*arguments: str, status: int = 0) -> list[Any]:
+        keys = str(served.directory / "keys.toml")
+        result = CliRunner().invoke(call, [*arguments, "-a", served.address("grpc"), "--keys-file", keys])
+        assert result.exit_code == status, result.output
+        return [json.loads(line) for line in result.stdout.splitlines()] if status == 0 else [result.stderr]
+
+    (features,) = run(
+        "ExtractFeatures", "-d", '{"seed": 42, "steps": 64, "spike_probability": 0.25, "turing_enabled": true}'
+    )
+    assert features["growth_events"] == 14
+    assert [frame["step"] for frame in run("StreamSimulation", "-d", '{"total_steps": 25, "grid_size": 8}')] == [
+        10,
+        20,
+        25,
+    ]
+    header = {"header": {"shape": [2, 2], "encoding": "FIELD_ENCODING_FLOAT64_LITTLE_ENDIAN"}}
+    chunk = {"chunk": base64.b64encode(np.array([0.0, -0.07, -0.07, -0.07]).tobytes()).decode()}
+    (analysis,) = run("AnalyzeField", "-d", json.dumps(header) + json.dumps(chunk))
+    assert analysis["active_fraction"] == 0.25
+    events = run("SteerSimulation", "-d", '{"start": {"total_steps": 20, "simulation": {"grid_size": 8}}}')
+    assert [next(iter(event)) for event in events] == ["started", "frame", "frame", "ended"]
+    (refused,) = run("ExtractFeatures", "-d", '{"alpha": 9, "seed": -1}', status=1)
+    assert refused.startswith("INVALID_ARGUMENT")
+    assert "  alpha: " in refused
+    assert "  seed: " in refused
 
 
 async def test_a_session_that_does_not_exist_is_not_found(client: MFNClient) -> None:

@@ -52,7 +52,7 @@ async def called(server: Any, calls: int = 1) -> None:
             await asyncio.sleep(0)
 
 
-async def test_an_error_tells_everything_that_the_server_says(server: Any, client: MFNClient) -> None:
+async def test_an_error_tells_everything_that_the_server_says(server: Any) -> None:
     async def refuse(call: Any) -> None:
         details = encode_rich_status(
             8,
@@ -68,16 +68,17 @@ async def test_an_error_tells_everything_that_the_server_says(server: Any, clien
     server.serve(STREAM_FEATURES, refuse)
     server.serve(ANALYZE, refuse)
 
-    async def streamed() -> None:
+    async def streamed(client: MFNClient) -> None:
         await anext(client.stream_features(request_id="mine"))
 
     for call in (
-        client.extract_features(request_id="mine"),
-        streamed(),
-        client.analyze_field([[0.0]], request_id="mine"),
+        lambda client: client.extract_features(request_id="mine"),
+        streamed,
+        lambda client: client.analyze_field([[0.0]], request_id="mine"),
     ):
-        with pytest.raises(MfnRpcError) as caught:
-            await call
+        async with MFNClient(server.address, credentials=CREDENTIALS, retry_max_attempts=1) as client:
+            with pytest.raises(MfnRpcError) as caught:
+                await call(client)
         error = caught.value
         assert error.code is Code.RESOURCE_EXHAUSTED
         assert error.code == "RESOURCE_EXHAUSTED"

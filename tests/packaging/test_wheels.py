@@ -19,7 +19,7 @@ def test_a_wheel_installs_and_imports_alone(name: str, wheels: Wheels, tmp_path:
     code = f"""
 import importlib, pkgutil, {module}
 # What an extra brings, and what belongs to tests, is imported by those who asked for it.
-left_out = ("{module}.testing", "{module}.plotting", "{module}.defaults")
+left_out = ("{module}.testing", "{module}.plotting", "{module}.defaults", "mfn_client.commands")
 for info in pkgutil.walk_packages({module}.__path__, "{module}."):
     if not info.name.startswith(left_out) and not info.name.endswith("__main__") and "third_party" not in info.name:
         importlib.import_module(info.name)

@@ -9,10 +9,10 @@ async with MFNClient("127.0.0.1:50051", credentials=Credentials.from_keys_file("
         print(frame.step, frame.statistics.mean_mv, frame.field.max())
 ```
 
-It knows neither the kernel nor an engine. `mfn_client.raw` is the layer below: calls on raw bytes.
+`MFNClientSync` has the same methods without `await`. The package knows neither the kernel nor an engine.
+`mfn_client.raw` is the layer below: calls on raw bytes.
 """
 
-from mfn_client._calls import ReplyStream
 from mfn_client._requests import FieldDtype
 from mfn_client.client import MFNClient
 from mfn_client.errors import Code, FieldViolation, MfnRpcError
@@ -26,12 +26,17 @@ from mfn_client.results import (
     FieldArray,
     FieldStatistics,
     Frame,
+    ServingStatus,
     SessionEnded,
     SessionEndReason,
     SimulationFrame,
     SimulationSummary,
+    Validation,
 )
+from mfn_client.retrying import RetryBudget
 from mfn_client.session import SessionEvent, SteeringSession
+from mfn_client.streams import ReplyStream
+from mfn_client.sync import MFNClientSync, ReplyIterator, SteeringSessionSync
 from mfn_client.timeouts import CLIENT_TIMEOUT, DEFAULT_TIMEOUT, ClientTimeout, Timeout
 from mfn_signing import Credentials
 
@@ -53,13 +58,19 @@ __all__ = [
     "FieldViolation",
     "Frame",
     "MFNClient",
+    "MFNClientSync",
     "MfnRpcError",
+    "ReplyIterator",
     "ReplyStream",
+    "RetryBudget",
+    "ServingStatus",
     "SessionEndReason",
     "SessionEnded",
     "SessionEvent",
     "SimulationFrame",
     "SimulationSummary",
     "SteeringSession",
+    "SteeringSessionSync",
     "Timeout",
+    "Validation",
 ]

@@ -1,33 +1,53 @@
-"""Signed calls: what the typed client asks for, and the raw client carries out. One attempt a call."""
+"""Signed calls: what the typed methods ask for, and the raw client carries out, attempt by attempt."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
-from types import TracebackType
-from typing import Generic, Self, TypeVar
+from collections.abc import Callable, Iterable
+from typing import TypeVar
 
-from mfn_client.errors import broken_contract, from_status, translated
-from mfn_client.raw import MetadataPairs, RawCall, RawClient
+from mfn_client._attempts import Attempts, Retrying
+from mfn_client._status import MetadataPairs, RpcFailed
+from mfn_client.errors import broken_contract, closing_translated, from_status
+from mfn_client.raw import RawCall, RawClient
+from mfn_client.streams import ReplyStream
+from mfn_client.timeouts import ClientTimeout, Timeout, checked_timeout
 from mfn_signing import Credentials, WindowedNonceSource, sign_headers
 
-__all__ = ["ReplyStream", "SignedCalls"]
+__all__ = ["SignedCalls"]
 
 T = TypeVar("T")
 
+REQUEST_ID_KEY = "x-request-id"
+
 
 class SignedCalls:
-    """The calls of one client. Headers are made afresh for each call, and with one nonce source for all of them."""
+    """The calls of one client. Headers are made afresh for each attempt, and with one nonce source for all of them."""
 
-    def __init__(self, raw: RawClient, credentials: Credentials | None) -> None:
-        """Sign with `credentials`, or not at all without any."""
+    def __init__(
+        self,
+        raw: RawClient,
+        credentials: Credentials | None,
+        *,
+        timeout: float | None,
+        retrying: Retrying,
+    ) -> None:
+        """Make calls of `raw`.
+
+        Args:
+            raw: the channel; opened and closed by whoever made it.
+            credentials: what to sign with; None: nothing is signed.
+            timeout: what `CLIENT_TIMEOUT` stands for, seconds.
+            retrying: the pace and the budget of further attempts.
+        """
         self._raw = raw
         self._credentials = credentials
         self._nonces = WindowedNonceSource()
+        self._retrying = retrying
+        self.timeout = timeout
 
     def headers(self, method: str, body: bytes | None) -> MetadataPairs:
-        """Metadata of one call at this moment; never used for a second one, whose nonce would be a replay.
+        """Metadata of one attempt at this moment; never used for a second one, whose nonce would be a replay.
 
         Args:
             method: `/package.Service/Method`.
@@ -37,6 +57,37 @@ class SignedCalls:
             return ()
         return sign_headers(self._credentials, method, body, timestamp=int(time.time()), nonce=self._nonces.next())
 
+    def seconds(self, timeout: Timeout) -> float | None:
+        """What a method was given as `timeout`, in seconds.
+
+        Raises:
+            ValueError: it is not positive and finite.
+        """
+        return self.timeout if isinstance(timeout, ClientTimeout) else checked_timeout(timeout)
+
+    def attempts(
+        self,
+        method: str,
+        request_id: str,
+        timeout: float | None,
+        *,
+        idempotent: bool = True,
+        retrying: Retrying | None = None,
+    ) -> Attempts:
+        """Begin a call, with the client's pace and budget unless `retrying` is given.
+
+        Raises:
+            RuntimeError: the client is not open.
+        """
+        return Attempts(
+            self._raw.link,
+            self._retrying if retrying is None else retrying,
+            method=method,
+            request_id=request_id,
+            timeout=timeout,
+            idempotent=idempotent,
+        )
+
     async def unary(
         self,
         method: str,
@@ -44,28 +95,65 @@ class SignedCalls:
         decode: Callable[[bytes], T],
         *,
         request_id: str,
-        timeout: float | None,  # noqa: ASYNC109 - the call's deadline, which the server is told
+        timeout: Timeout,  # noqa: ASYNC109 - the call's deadline, which the server is told
+        signed: bool = True,
+        id_in_metadata: bool = False,
     ) -> T:
-        """One message each way."""
-        with translated(method, request_id):
-            reply = await self._raw.unary(method, message, metadata=self.headers(method, message), timeout=timeout)
-        return decoded(decode, reply.message, method, request_id)
+        """One message each way, to an idempotent operation.
+
+        Args:
+            method: `/package.Service/Method`.
+            message: the encoded request.
+            decode: the result in a reply; ValueError where it breaks the contract.
+            request_id: for errors, and what a result with a `request_id` must echo.
+            timeout: for all attempts together.
+            signed: False for an operation that is public on every server.
+            id_in_metadata: send `request_id` as metadata, for messages that have no room for it.
+
+        Raises:
+            ValueError: `request_id` cannot travel as metadata.
+        """
+        if id_in_metadata and not (request_id.isascii() and request_id.isprintable()):
+            raise ValueError(f"request_id is metadata here, and must be printable ASCII, got {request_id!r}")
+        attempts = self.attempts(method, request_id, self.seconds(timeout))
+        while True:
+            left = await attempts.begin()
+            headers = self.headers(method, message) if signed else ()
+            if id_in_metadata and request_id:
+                headers = (*headers, (REQUEST_ID_KEY, request_id))
+            try:
+                with closing_translated(method, request_id):
+                    reply = await self._raw.unary(method, message, metadata=headers, timeout=left)
+            except RpcFailed as failed:
+                if await attempts.again(failed.status):
+                    continue
+                raise from_status(failed.status, method, request_id, attempts.made) from None
+            attempts.answered()
+            return decoded(decode, reply.message, method, request_id)
 
     async def client_stream(
         self,
         method: str,
-        messages: Iterable[bytes],
+        messages: Callable[[], Iterable[bytes]],
         decode: Callable[[bytes], T],
         *,
         request_id: str,
-        timeout: float | None,  # noqa: ASYNC109 - the call's deadline, which the server is told
+        timeout: Timeout,  # noqa: ASYNC109 - the call's deadline, which the server is told
     ) -> T:
-        """Many messages out, one back."""
-        with translated(method, request_id):
-            reply = await self._raw.client_stream(
-                method, messages, metadata=self.headers(method, None), timeout=timeout
-            )
-        return decoded(decode, reply.message, method, request_id)
+        """Many messages out, one back, to an idempotent operation. `messages` gives all of them for each attempt."""
+        attempts = self.attempts(method, request_id, self.seconds(timeout))
+        while True:
+            left = await attempts.begin()
+            headers = self.headers(method, None)
+            try:
+                with closing_translated(method, request_id):
+                    reply = await self._raw.client_stream(method, messages(), metadata=headers, timeout=left)
+            except RpcFailed as failed:
+                if await attempts.again(failed.status):
+                    continue
+                raise from_status(failed.status, method, request_id, attempts.made) from None
+            attempts.answered()
+            return decoded(decode, reply.message, method, request_id)
 
     def server_stream(
         self,
@@ -74,95 +162,25 @@ class SignedCalls:
         decode: Callable[[bytes], T],
         *,
         request_id: str,
-        timeout: float | None,
+        timeout: Timeout,
     ) -> ReplyStream[T]:
-        """One message out, many back."""
+        """One message out, many back, from an idempotent operation."""
+        seconds = self.seconds(timeout)
 
-        def start() -> RawCall:
-            return self._raw.server_stream(method, message, metadata=self.headers(method, message), timeout=timeout)
+        def begin() -> Attempts:
+            return self.attempts(method, request_id, seconds)
 
-        return ReplyStream(start, decode, method=method, request_id=request_id)
+        def start(left: float | None) -> RawCall:
+            return self._raw.server_stream(method, message, metadata=self.headers(method, message), timeout=left)
+
+        def decode_one(raw: bytes) -> T:
+            return decoded(decode, raw, method, request_id)
+
+        return ReplyStream(begin, start, decode_one, method=method, request_id=request_id)
 
     def open(self, method: str, *, timeout: float | None) -> RawCall:
-        """Many messages both ways."""
+        """Many messages both ways, attempted once."""
         return self._raw.open(method, metadata=self.headers(method, None), timeout=timeout)
-
-
-class ReplyStream(Generic[T]):
-    """The replies of one call, as an asynchronous iterator; read by one task.
-
-    The call begins with the first reply that is asked for. It is cancelled, and the server stops computing, when the
-    block of `async with` is left early, when `aclose` is called, when the task that waits for a reply is cancelled,
-    and when the stream is dropped. Iterating raises `MfnRpcError` when the call fails; the replies before that were
-    good. A client that reads slowly slows the server: no reply is lost, and few are held.
-    """
-
-    def __init__(
-        self, start: Callable[[], RawCall], decode: Callable[[bytes], T], *, method: str, request_id: str
-    ) -> None:
-        """Made by the client's methods."""
-        self._start = start
-        self._decode = decode
-        self._method = method
-        self._request_id = request_id
-        self._call: RawCall | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._over = False
-
-    @property
-    def request_id(self) -> str:
-        """The call's."""
-        return self._request_id
-
-    def __aiter__(self) -> AsyncIterator[T]:
-        return self
-
-    async def __anext__(self) -> T:
-        if self._over:
-            raise StopAsyncIteration
-        try:
-            return await self._next()
-        except BaseException:
-            # Whatever it is, the end or a failure or a cancellation of the task: no reply follows.
-            self._finish()
-            raise
-
-    async def _next(self) -> T:
-        with translated(self._method, self._request_id):
-            if self._call is None:
-                self._loop = asyncio.get_running_loop()
-                self._call = self._start()
-            raw = await self._call.receive()
-            if raw is None:
-                status = await self._call.status()
-                if not status.ok:
-                    raise from_status(status, self._method, self._request_id)
-        if raw is None:
-            raise StopAsyncIteration
-        return decoded(self._decode, raw, self._method, self._request_id)
-
-    async def aclose(self) -> None:
-        """Give the rest up. Safe twice, and after the end."""
-        self._finish()
-
-    async def __aenter__(self) -> Self:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._finish()
-
-    def __del__(self) -> None:
-        # grpc.aio's own tasks keep a call alive that nobody reads. The collector may run in any thread.
-        call, loop = self._call, self._loop
-        if call is not None and loop is not None and not self._over and not loop.is_closed():
-            loop.call_soon_threadsafe(call.cancel)
-
-    def _finish(self) -> None:
-        self._over = True
-        if self._call is not None:
-            self._call.cancel()  # does nothing to a call that is over
 
 
 def decoded(decode: Callable[[bytes], T], raw: bytes, method: str, request_id: str) -> T:

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import numpy as np
 import numpy.typing as npt
 from google.protobuf.message import DecodeError, Message
+from grpc_health.v1 import health_pb2
 
 from mfn_client.results import (
     Acknowledgement,
@@ -18,12 +19,14 @@ from mfn_client.results import (
     FieldAnalysis,
     FieldStatistics,
     Frame,
+    ServingStatus,
     SessionEnded,
     SessionEndReason,
     SimulationFrame,
     SimulationSummary,
+    Validation,
 )
-from mfn_proto import mfn_pb2
+from mfn_proto import mfn_pb2, mycelium_pb2
 from mfn_proto.v1 import field_pb2
 
 __all__ = [
@@ -33,10 +36,13 @@ __all__ = [
     "feature_frame",
     "features",
     "frame",
+    "nernst_potential",
     "parsed",
+    "serving_status",
     "simulate_frame",
     "simulation_frame",
     "simulation_summary",
+    "validation",
 ]
 
 M = TypeVar("M", bound=Message)
@@ -76,6 +82,40 @@ def simulation_summary(raw: bytes) -> SimulationSummary:
         fractal_dimension=reply.fractal_dimension,
         **_summary(reply),
     )
+
+
+def validation(raw: bytes) -> Validation:
+    """The reply of ValidatePattern."""
+    reply = parsed(mfn_pb2.ValidationResult, raw)
+    if not reply.growth_events.is_integer():
+        raise ValueError(f"growth_events is {reply.growth_events!r}, not a whole number")
+    return Validation(
+        request_id=reply.request_id,
+        loss_start=reply.loss_start,
+        loss_final=reply.loss_final,
+        loss_drop=reply.loss_drop,
+        pot_min_mv=reply.pot_min_mV,
+        pot_max_mv=reply.pot_max_mV,
+        example_fractal_dimension=reply.example_fractal_dim,
+        lyapunov_exponent=reply.lyapunov_exponent,
+        growth_events=int(reply.growth_events),
+        nernst_symbolic_mv=reply.nernst_symbolic_mV,
+        nernst_numeric_mv=reply.nernst_numeric_mV,
+        server=dict(reply.meta.meta),
+    )
+
+
+def nernst_potential(raw: bytes) -> float:
+    """The reply of ComputeNernst, mV."""
+    return parsed(mycelium_pb2.NernstResponse, raw).potential_mV
+
+
+def serving_status(raw: bytes) -> ServingStatus:
+    """The reply of a health check. A status of a later version of the protocol is UNKNOWN."""
+    number = parsed(health_pb2.HealthCheckResponse, raw).status
+    names = health_pb2.HealthCheckResponse.ServingStatus
+    name = names.Name(number) if number in names.values() else ""
+    return ServingStatus(name) if name in ServingStatus.__members__ else ServingStatus.UNKNOWN
 
 
 def feature_frame(raw: bytes) -> FeatureFrame:

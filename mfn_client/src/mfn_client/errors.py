@@ -7,7 +7,7 @@ import enum
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
-from mfn_client.raw import FieldViolation, RawStatus, RpcFailed
+from mfn_client._status import FieldViolation, RawStatus
 
 __all__ = ["Code", "FieldViolation", "MfnRpcError"]
 
@@ -17,7 +17,7 @@ class Code(enum.StrEnum):
 
     OK = "OK"
     CANCELLED = "CANCELLED"
-    """Given up on this side: the client was closed, or the call was cancelled."""
+    """Given up on this side: the client was closed, or the call was cancelled; or the server shut down under it."""
     UNKNOWN = "UNKNOWN"
     """An error that says no more of itself, or a code that this version does not know."""
     INVALID_ARGUMENT = "INVALID_ARGUMENT"
@@ -65,6 +65,7 @@ class MfnRpcError(Exception):
         method: str = "",
         reason: str = "",
         details: Mapping[str, str] | None = None,
+        attempts: int = 1,
     ) -> None:
         """Make an error; the arguments are the attributes."""
         super().__init__(code, message)
@@ -84,9 +85,12 @@ class MfnRpcError(Exception):
         """Machine-readable name of the error, where the server sent one."""
         self.details: Mapping[str, str] = dict(details or {})
         """Machine-readable facts, such as the name of the limit that refused."""
+        self.attempts = attempts
+        """How often the call was attempted; the error is that of the last attempt."""
 
     def __str__(self) -> str:
-        where = f" [{self.method}, request {self.request_id}]" if self.method else ""
+        tried = f", {self.attempts} attempts" if self.attempts > 1 else ""
+        where = f" [{self.method}, request {self.request_id}{tried}]" if self.method else ""
         return f"{self.code}: {self.message}{where}" if self.message else f"{self.code}{where}"
 
     def __repr__(self) -> str:
@@ -102,7 +106,7 @@ def _rebuilt(code: str, message: str, state: dict[str, object]) -> MfnRpcError:
     return error
 
 
-def from_status(status: RawStatus, method: str, request_id: str) -> MfnRpcError:
+def from_status(status: RawStatus, method: str, request_id: str, attempts: int = 1) -> MfnRpcError:
     """The status of a failed call as an error of the call that had it."""
     return MfnRpcError(
         status.code,
@@ -113,6 +117,7 @@ def from_status(status: RawStatus, method: str, request_id: str) -> MfnRpcError:
         method=method,
         reason=status.reason,
         details=status.details,
+        attempts=attempts,
     )
 
 
@@ -122,20 +127,22 @@ def broken_contract(problem: str, method: str, request_id: str) -> MfnRpcError:
     return MfnRpcError(Code.INTERNAL, message, method=method, request_id=request_id)
 
 
-@contextmanager
-def translated(method: str, request_id: str) -> Iterator[None]:
-    """Turn what ends a call inside the block into `MfnRpcError`; let the cancellation of the task through.
+def client_closed(method: str, request_id: str) -> MfnRpcError:
+    """The client was closed under its call."""
+    message = "the client was closed while the call was in flight"
+    return MfnRpcError(Code.CANCELLED, message, method=method, request_id=request_id)
 
-    grpc.aio tells of a call that its own channel cancelled by the exception that cancels tasks, and a task that
-    nobody cancelled must not see that one.
+
+@contextmanager
+def closing_translated(method: str, request_id: str) -> Iterator[None]:
+    """Errors where grpc.aio tells that the client was closed by the exception that cancels tasks.
+
+    A task that is really cancelled stays so.
     """
     try:
         yield
-    except RpcFailed as failed:
-        raise from_status(failed.status, method, request_id) from None
     except asyncio.CancelledError:
         task = asyncio.current_task()
         if task is None or task.cancelling():
             raise
-        message = "the client was closed while the call was in flight"
-        raise MfnRpcError(Code.CANCELLED, message, method=method, request_id=request_id) from None
+        raise client_closed(method, request_id) from None

@@ -8,57 +8,22 @@ same nonce again is refused as a replay.
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import AsyncIterable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, Iterable, Sequence
 from types import TracebackType
 from typing import Any, Self
 
 import grpc
-from attrs import field, frozen
+from attrs import frozen
 
-from mfn_proto.rich_status import DETAILS_KEY, RichStatus, decode_rich_status
+from mfn_client._link import Link
+from mfn_client._status import FieldViolation, MetadataPairs, RawStatus, RpcFailed, metadata_pairs, status_of
 
 __all__ = ["FieldViolation", "MetadataPairs", "RawCall", "RawClient", "RawReply", "RawStatus", "RpcFailed"]
-
-MetadataPairs = tuple[tuple[str, str | bytes], ...]
-"""Lower-case keys, in order, which may repeat. Values are text, or bytes where the key ends in `-bin`."""
-
-RETRY_AFTER_KEY = "retry-after-ms"
 
 MAX_MESSAGE_BYTES = 64 * 1024 * 1024
 """Longest reply message that a client takes unless told otherwise."""
 
-
-@frozen(kw_only=True)
-class FieldViolation:
-    """One field of a request that breaks its bound."""
-
-    field: str
-    """Path of the field in the request: `alpha`, `start.grid_size`."""
-    description: str
-
-
-@frozen(kw_only=True)
-class RawStatus:
-    """How a call ended."""
-
-    code: str
-    """Name of the canonical code: `OK`, `INVALID_ARGUMENT`, …"""
-    message: str = ""
-    violations: tuple[FieldViolation, ...] = ()
-    retry_after: float | None = None
-    """Seconds after which the server thinks that a retry may succeed."""
-    reason: str = ""
-    """`ErrorInfo.reason`, where the server sent one."""
-    details: Mapping[str, str] = field(factory=dict)
-    """`ErrorInfo.metadata`: machine-readable facts, such as the name of the limit that refused."""
-    trailing: MetadataPairs = ()
-    """Metadata that came with the status, the encoded error included."""
-
-    @property
-    def ok(self) -> bool:
-        """Whether the call succeeded."""
-        return self.code == "OK"
+_NOT_OPEN = "open the client first: async with the client, or await its connect()"
 
 
 @frozen(kw_only=True)
@@ -68,39 +33,6 @@ class RawReply:
     message: bytes
     initial: MetadataPairs = ()
     trailing: MetadataPairs = ()
-
-
-class RpcFailed(Exception):
-    """A call that did not end with OK."""
-
-    def __init__(self, status: RawStatus) -> None:
-        super().__init__(f"{status.code}: {status.message}" if status.message else status.code)
-        self.status = status
-
-    @property
-    def code(self) -> str:
-        """Name of the canonical code."""
-        return self.status.code
-
-    @property
-    def message(self) -> str:
-        """What the server says, for a person."""
-        return self.status.message
-
-    @property
-    def violations(self) -> tuple[FieldViolation, ...]:
-        """The fields of the request that are at fault."""
-        return self.status.violations
-
-    @property
-    def retry_after(self) -> float | None:
-        """Seconds after which a retry may succeed; None: the server says nothing of it."""
-        return self.status.retry_after
-
-    @property
-    def trailing(self) -> MetadataPairs:
-        """Metadata that came with the status."""
-        return self.status.trailing
 
 
 class RawCall:
@@ -171,12 +103,14 @@ class RawCall:
 
     async def initial_metadata(self) -> MetadataPairs:
         """What the server sent before its first message; waits for it. Empty where the call failed before."""
-        return _pairs(await self._call.initial_metadata())
+        return metadata_pairs(await self._call.initial_metadata())
 
     async def status(self) -> RawStatus:
         """How the call ended. Waits for the end, which comes after the last reply has been received."""
-        code = await self._call.code()
-        return _status(code, await self._call.details(), await self._call.trailing_metadata())
+        call = self._call
+        code, details, trailing = await call.code(), await call.details(), await call.trailing_metadata()
+        # The channel's close cancels calls as well, and only the call itself knows of that.
+        return status_of(code, details, trailing, local=call._cython_call.is_locally_cancelled())
 
     async def reply(self) -> RawReply:
         """The one reply of a call that has one, once it is over.
@@ -260,12 +194,16 @@ class RawClient:
             self._credentials = grpc.ssl_channel_credentials(root_certificates)
         self._options = {
             "grpc.enable_retries": 0,
+            # A server that restarts is back within seconds; by itself the channel would wait up to two minutes.
+            "grpc.initial_reconnect_backoff_ms": 100,
+            "grpc.max_reconnect_backoff_ms": 2000,
             "grpc.max_receive_message_length": max_message_bytes,
             # Connections of its own: closing one client closes what it opened, and nobody else's.
             "grpc.use_local_subchannel_pool": 1,
             **dict(options),
         }
         self._channel: grpc.aio.Channel | None = None
+        self._link: Link | None = None
         self._unary: dict[str, Any] = {}
 
     @property
@@ -281,6 +219,7 @@ class RawClient:
             self._channel = grpc.aio.insecure_channel(self._target, options=options)
         else:
             self._channel = grpc.aio.secure_channel(self._target, self._credentials, options=options)
+        self._link = Link(self._channel)
         return self
 
     async def __aexit__(
@@ -291,7 +230,11 @@ class RawClient:
     async def close(self) -> None:
         """Cancel what is in flight and close the connection. Safe twice."""
         channel, self._channel = self._channel, None
+        link, self._link = self._link, None
         self._unary.clear()
+        # The link first: who waits for the connection learns that it will not come.
+        if link is not None:
+            await link.close()
         if channel is not None:
             await channel.close()
 
@@ -323,11 +266,11 @@ class RawClient:
         try:
             reply = await call
         except grpc.aio.AioRpcError as failed:
-            raise RpcFailed(_status(failed.code(), failed.details(), failed.trailing_metadata())) from None
+            raise RpcFailed(status_of(failed.code(), failed.details(), failed.trailing_metadata())) from None
         return RawReply(
             message=reply,
-            initial=_pairs(await call.initial_metadata()),
-            trailing=_pairs(await call.trailing_metadata()),
+            initial=metadata_pairs(await call.initial_metadata()),
+            trailing=metadata_pairs(await call.trailing_metadata()),
         )
 
     def server_stream(
@@ -379,44 +322,18 @@ class RawClient:
         return RawCall(method(metadata=tuple(metadata) or None, timeout=timeout), sends=True)
 
     @property
+    def link(self) -> Link:
+        """The connection below the open channel.
+
+        Raises:
+            RuntimeError: the client is not open.
+        """
+        if self._link is None:
+            raise RuntimeError(_NOT_OPEN)
+        return self._link
+
+    @property
     def _open_channel(self) -> grpc.aio.Channel:
         if self._channel is None:
-            raise RuntimeError("open the client first: async with RawClient(…) as client")
+            raise RuntimeError(_NOT_OPEN)
         return self._channel
-
-
-def _pairs(metadata: Any) -> MetadataPairs:
-    return () if metadata is None else tuple((key, value) for key, value in metadata)
-
-
-def _status(code: grpc.StatusCode, message: str | None, trailing: Any) -> RawStatus:
-    pairs = _pairs(trailing)
-    rich = _rich(pairs)
-    retry_after = rich.retry_after
-    if retry_after is None:
-        retry_after = _retry_after(pairs)
-    return RawStatus(
-        code=code.name,
-        message=message or "",
-        violations=tuple(FieldViolation(field=path, description=said) for path, said in rich.violations),
-        retry_after=retry_after,
-        reason=rich.reason,
-        details=rich.details,
-        trailing=pairs,
-    )
-
-
-def _rich(trailing: MetadataPairs) -> RichStatus:
-    """The encoded error, or an empty one where the server or a proxy sent none that can be read."""
-    for key, value in trailing:
-        if key == DETAILS_KEY and isinstance(value, bytes):
-            with contextlib.suppress(ValueError):
-                return decode_rich_status(value)
-    return RichStatus()
-
-
-def _retry_after(trailing: MetadataPairs) -> float | None:
-    for key, value in trailing:
-        if key == RETRY_AFTER_KEY and isinstance(value, str) and value.isascii() and value.isdigit():
-            return int(value[:15]) / 1000
-    return None

@@ -20,10 +20,12 @@ __all__ = [
     "FieldArray",
     "FieldStatistics",
     "Frame",
+    "ServingStatus",
     "SessionEndReason",
     "SessionEnded",
     "SimulationFrame",
     "SimulationSummary",
+    "Validation",
 ]
 
 FieldArray = npt.NDArray[np.float64] | npt.NDArray[np.float32]
@@ -70,6 +72,36 @@ class Features:
     """Mean potential, mV."""
     pot_std_mv: float
     """Population standard deviation of the potential, mV."""
+    server: Mapping[str, str] = field(factory=dict, hash=False)
+    """What the server says of itself: `server`, `version`."""
+
+
+@frozen(kw_only=True)
+class Validation:
+    """How a validation training went, and what its fields were like."""
+
+    request_id: str
+    """The request's, as the server echoed it."""
+    loss_start: float
+    """Mean squared error of the first mini-batch, before its update."""
+    loss_final: float
+    """Mean squared error of the last mini-batch."""
+    loss_drop: float
+    """loss_start - loss_final; negative where the loss rose."""
+    pot_min_mv: float
+    """Smallest potential of the 16 training fields, mV."""
+    pot_max_mv: float
+    """Largest potential of the 16 training fields, mV."""
+    example_fractal_dimension: float
+    """Box-counting dimension of the example field, 0 where it is undefined."""
+    lyapunov_exponent: float
+    """Mean logarithm of the contraction of a random iterated function system, per iteration; negative: contracts."""
+    growth_events: int
+    """Growth events of the example field."""
+    nernst_symbolic_mv: float
+    """Potassium equilibrium potential (5 and 140 mmol/L, 310 K) from the symbolic form, mV."""
+    nernst_numeric_mv: float
+    """The same in floating point, mV."""
     server: Mapping[str, str] = field(factory=dict, hash=False)
     """What the server says of itself: `server`, `version`."""
 
@@ -256,3 +288,15 @@ class SessionEnded:
     reason: SessionEndReason
     step: int
     """Steps completed."""
+
+
+class ServingStatus(enum.StrEnum):
+    """Whether a server, or one of its services, takes calls. A member equals its name."""
+
+    UNKNOWN = "UNKNOWN"
+    """Not said, or a status that this version does not know."""
+    SERVING = "SERVING"
+    NOT_SERVING = "NOT_SERVING"
+    """It starts, or drains."""
+    SERVICE_UNKNOWN = "SERVICE_UNKNOWN"
+    """The server has no such service."""

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from types import TracebackType
 from typing import Self
 
 from mfn_client import _replies
 from mfn_client._requests import filled
-from mfn_client.errors import Code, MfnRpcError, broken_contract, from_status, translated
-from mfn_client.raw import RawCall
-from mfn_client.results import Acknowledgement, Frame, SessionEnded
+from mfn_client._steering_call import STEER, SteeringCalls
+from mfn_client.errors import Code, MfnRpcError, broken_contract, closing_translated, from_status
+from mfn_client.raw import RawCall, RawStatus
+from mfn_client.results import Acknowledgement, Frame, SessionEnded, SessionEndReason
+from mfn_client.retrying import broke
 from mfn_proto.v1 import field_pb2
 
-__all__ = ["STEER", "SessionEvent", "SteeringSession"]
-
-STEER = "/mfn.v1.FieldService/SteerSimulation"
+__all__ = ["SessionEvent", "SteeringSession"]
 
 SessionEvent = Frame | Acknowledgement | SessionEnded
 """What iterating over a session gives."""
@@ -24,13 +24,22 @@ SessionEvent = Frame | Acknowledgement | SessionEnded
 STOP_SECONDS = 5.0
 """How long leaving the block waits for the server to end the session."""
 
+MAX_UNACKNOWLEDGED = 256
+"""Commands that may wait for their acknowledgements; they are kept, to be repeated on another connection."""
+
 
 class SteeringSession:
-    """One call that steers one simulation; an async context manager and an asynchronous iterator of its events.
+    """Steers one simulation; an async context manager and an asynchronous iterator of its events.
 
     Entering opens the session. Iterating gives frames in rising order of `step`, an `Acknowledgement` for each command
     before every frame that shows its effect, and `SessionEnded` as the last event; it raises `MfnRpcError` when the
-    call fails. Nothing is read ahead: who does not iterate holds the simulation up.
+    session fails. Nothing is read ahead: who does not iterate holds the simulation up.
+
+    When the connection breaks, iterating takes the session up again, for as long as the server keeps it
+    (`resume_within_seconds`). Commands whose acknowledgements were lost are repeated under their numbers, so that
+    none is applied twice and each is acknowledged once, as `duplicate` where it had been applied. Frames that were
+    computed and lost are not sent again: one of the present state follows, and the run goes on as if nothing had
+    happened. `automatic_resume=False` leaves all this to the caller.
 
     Leaving the block ends the session for good, unless it is left by an exception or after `detach`: then the call is
     broken off, and the session stays paused on the server for `resume_within_seconds`, to be taken up with
@@ -41,27 +50,32 @@ class SteeringSession:
 
     def __init__(
         self,
-        start: Callable[[], RawCall],
+        calls: SteeringCalls,
         first: field_pb2.SteerSimulationRequest,
         *,
         request_id: str,
-        open_timeout: float | None,
+        automatic_resume: bool,
     ) -> None:
         """Made by the client's methods."""
-        self._start = start
+        self._calls = calls
         self._first = first
         self._request_id = request_id
-        self._open_timeout = open_timeout
+        self._automatic_resume = automatic_resume
+        self._entered = False
         self._call: RawCall | None = None
         self._session = field_pb2.Session()
         self._sequence = 0
+        self._unacknowledged: dict[int, bytes] = {}
         self._sending = asyncio.Lock()
         self._ended: SessionEnded | None = None
         self._stopped: int | None = None
         self._over = False
         self._detached = False
+        self._final = False
         self.last_step = self._first.resume_session.last_step
         """Step of the last frame that was seen; 0: none yet."""
+        self.resumptions = 0
+        """How often the session was taken up again after its connection broke."""
 
     @property
     def request_id(self) -> str:
@@ -80,12 +94,12 @@ class SteeringSession:
 
     @property
     def opened_at_step(self) -> int:
-        """Steps that were completed when this call opened or took up the session."""
+        """Steps that were completed when the session was opened or last taken up."""
         return self._session.step
 
     @property
     def opened_paused(self) -> bool:
-        """Whether the session was paused when this call took it up."""
+        """Whether the session was paused when it was last taken up."""
         return self._session.paused
 
     @property
@@ -93,13 +107,15 @@ class SteeringSession:
         """How the session ended, once that event has been read."""
         return self._ended
 
-    # Commands. Each returns its number, which its acknowledgement carries.
+    # Commands. Each returns its number, which its acknowledgement carries. It is on its way then, or waits for the
+    # connection to be made again.
 
     async def pause(self) -> int:
         """Hold the simulation after the step in progress; the number of the command.
 
         Raises:
-            MfnRpcError: FAILED_PRECONDITION, when the call is over; iterating tells how it ended.
+            MfnRpcError: FAILED_PRECONDITION, when the session is over; iterating tells how it ended.
+                RESOURCE_EXHAUSTED, when 256 commands wait for their acknowledgements; iterate to receive them.
         """
         return await self._send(field_pb2.SteerSimulationRequest(pause=field_pb2.PauseCommand()))
 
@@ -163,7 +179,15 @@ class SteeringSession:
             raise
 
     async def _next_event(self) -> SessionEvent:
-        reply = await self._receive()
+        try:
+            reply = await self._receive()
+        except MfnRpcError as failed:
+            if self._final and failed.code is Code.NOT_FOUND:
+                # The run was over when the connection broke, and how it ended was lost with it.
+                self._ended = SessionEnded(reason=SessionEndReason.UNSPECIFIED, step=self.last_step)
+                self._break_off()
+                return self._ended
+            raise
         if reply is None:
             if self._ended is None:
                 raise self._broken("the call ended without saying how the session ended")
@@ -174,28 +198,28 @@ class SteeringSession:
                 frame = _replies.frame(reply.frame)
             except ValueError as wrong:
                 raise self._broken(str(wrong)) from wrong
-            self.last_step = frame.step
+            self.last_step, self._final = frame.step, frame.is_final
             return frame
         if kind == "acknowledged":
-            return _replies.acknowledgement(reply.acknowledged)
+            acknowledged = _replies.acknowledgement(reply.acknowledged)
+            self._unacknowledged.pop(acknowledged.sequence, None)
+            return acknowledged
         if kind == "ended":
             self._ended = _replies.ended(reply.ended)
             return self._ended
         raise self._broken(f"an event {kind or 'of no known kind'} in the middle of a session")
 
     async def __aenter__(self) -> Self:
-        if self._call is not None:
+        if self._entered:
             raise RuntimeError("the session has been entered already; make another one")
+        self._entered = True
         try:
-            async with asyncio.timeout(self._open_timeout):
-                await self._open()
-        except TimeoutError:
-            self._break_off()
-            message = f"the session did not open within {self._open_timeout:g} s"
-            raise MfnRpcError(Code.DEADLINE_EXCEEDED, message, method=STEER, request_id=self._request_id) from None
+            opened = await self._calls.open(self._first)
         except BaseException:
             self._break_off()
             raise
+        self._call, self._session = opened.call, opened.session
+        self._sequence = opened.session.sequence
         return self
 
     async def __aexit__(
@@ -206,19 +230,6 @@ class SteeringSession:
                 await self._end()
         finally:
             self._break_off()
-
-    async def _open(self) -> None:
-        with translated(STEER, self._request_id):
-            self._call = self._start()
-            # A call that fails takes no message; reading tells why.
-            await self._call.send(self._first.SerializeToString())
-        reply = await self._receive()
-        expected = "started" if self._first.WhichOneof("command") == "start" else "resumed"
-        found = None if reply is None else reply.WhichOneof("event")
-        if reply is None or found != expected:
-            raise self._broken(f"the first event is {found or 'missing'}, not {expected}")
-        self._session = getattr(reply, expected)
-        self._sequence = self._session.sequence
 
     async def _end(self) -> None:
         """Stop the simulation and pass over what is still under way; a server that does not end it is left."""
@@ -233,36 +244,76 @@ class SteeringSession:
             return
 
     async def _send(self, request: field_pb2.SteerSimulationRequest) -> int:
-        if self._call is None:
-            raise RuntimeError("enter the session first: async with client.steer(…) as session")
+        self._opened()
         # One at a time: a stream takes one message at once, and numbers must rise in the order of sending.
         async with self._sending:
-            request.sequence = self._sequence + 1
+            if len(self._unacknowledged) >= MAX_UNACKNOWLEDGED:
+                message = f"{MAX_UNACKNOWLEDGED} commands wait for their acknowledgements; iterate to receive them"
+                raise self._failed(Code.RESOURCE_EXHAUSTED, message)
+            request.sequence = number = self._sequence + 1
+            encoded = request.SerializeToString()
             sent = False
-            if not self._over and self._ended is None:
-                with translated(STEER, self._request_id):
-                    sent = await self._call.send(request.SerializeToString())
-            if not sent:
-                message = "the session's call is over; its events tell how it ended"
-                raise MfnRpcError(Code.FAILED_PRECONDITION, message, method=STEER, request_id=self._request_id)
-            self._sequence += 1
-            return self._sequence
+            if not self._is_over:
+                # Noted before it leaves: its acknowledgement may be read while the sending is still awaited.
+                self._sequence = number
+                self._unacknowledged[number] = encoded
+                with closing_translated(STEER, self._request_id):
+                    sent = await self._opened().send(encoded)
+            # Over a broken connection the command is under way too: whoever iterates makes another one.
+            if not sent and (self._is_over or not self._resumes):
+                raise self._failed(Code.FAILED_PRECONDITION, "the session is over; its events tell how it ended")
+            return number
 
     async def _receive(self) -> field_pb2.SteerSimulationResponse | None:
         """The next reply, or None after the last one of a call that ended well."""
-        if self._call is None:
-            raise RuntimeError("enter the session first: async with client.steer(…) as session")
-        with translated(STEER, self._request_id):
-            raw = await self._call.receive()
-            if raw is None:
-                status = await self._call.status()
-                if not status.ok:
-                    raise from_status(status, STEER, self._request_id)
+        while True:
+            call = self._opened()
+            with closing_translated(STEER, self._request_id):
+                raw = await call.receive()
+                status = None if raw is not None else await call.status()
+            if raw is not None:
+                break
+            if status is None or status.ok:
                 return None
+            if not broke(status) or self._over or not self._resumes:
+                raise from_status(status, STEER, self._request_id)
+            await self._take_up(status)
         try:
             return _replies.parsed(field_pb2.SteerSimulationResponse, raw)
         except ValueError as wrong:
             raise self._broken(str(wrong)) from wrong
+
+    async def _take_up(self, broken: RawStatus) -> None:
+        """Go on with another call, and repeat on it the commands that were not acknowledged."""
+        opened = await self._calls.resume(self._session, self.last_step, broken)
+        async with self._sending:
+            if self._over:
+                opened.call.cancel()
+                return
+            self._call, self._session = opened.call, opened.session
+            self.resumptions += 1
+            for encoded in tuple(self._unacknowledged.values()):
+                with closing_translated(STEER, self._request_id):
+                    if not await opened.call.send(encoded):
+                        return  # it broke again: reading tells
+
+    @property
+    def _resumes(self) -> bool:
+        """Whether the session is taken up again when the connection breaks."""
+        return self._automatic_resume and self._session.resume_within_seconds > 0
+
+    @property
+    def _is_over(self) -> bool:
+        """Whether no command can reach the session any more."""
+        return self._over or self._ended is not None
+
+    def _opened(self) -> RawCall:
+        if self._call is None:
+            raise RuntimeError("enter the session first: async with client.steer(…) as session")
+        return self._call
+
+    def _failed(self, code: Code, message: str) -> MfnRpcError:
+        return MfnRpcError(code, message, method=STEER, request_id=self._request_id)
 
     def _broken(self, problem: str) -> MfnRpcError:
         return broken_contract(problem, STEER, self._request_id)

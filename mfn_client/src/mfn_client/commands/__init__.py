@@ -1,0 +1,1 @@
+"""Commands that this distribution adds to `mfn`; they need its extra `cli`."""

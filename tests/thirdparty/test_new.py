@@ -1,0 +1,124 @@
+"""What `mfn new` writes passes its suites as written, where it is installed from a wheel; and it is clean."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mfn_environments import Wheels, build, environment, install, once, run
+from mfn_source import code_lines, private_names
+
+NAME = "slime_mould"
+
+KINDS = {
+    "backend": ("mfn-engine-slime-mould", 30),
+    "authenticator": ("mfn-auth-slime-mould", 20),
+    "audit-sink": ("mfn-audit-slime-mould", 30),
+    "limiter": ("mfn-limiter-slime-mould", 15),
+    "middleware": ("mfn-middleware-slime-mould", 35),
+    "service": ("mfn-service-slime-mould", 15),
+}
+"""The folder that each makes, and how many tests pass in it at least."""
+
+pytestmark = pytest.mark.timeout(120)
+
+
+def new(python: Path, kind: str, name: str, directory: Path) -> Path:
+    """What `mfn new` of an environment makes in an empty directory."""
+    words = ["backend", name] if kind == "backend" else ["plugin", name, "--kind", kind]
+    run(python.with_name("mfn"), "new", *words, "--directory", directory, cwd=directory)
+    (made,) = directory.iterdir()
+    return made
+
+
+@pytest.fixture(scope="session")
+def packages(shared: Path, wheels: Wheels) -> Path:
+    """A folder with a package of each kind, made by the kernel in `env`, in which they are installed as well."""
+
+    def make(directory: Path) -> None:
+        python = environment(directory / "env", wheels, "mfn-core", "testing")
+        built = []
+        for kind, (folder, _) in KINDS.items():
+            (directory / kind).mkdir()
+            assert new(python, kind, NAME, directory / kind).name == folder
+            built.append(build(directory / kind / folder, directory / "wheels" / kind))
+        install(python, *built)
+
+    return once(shared / "packages", make)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_package_passes_its_suites_as_written(packages: Path, kind: str) -> None:
+    folder, least = KINDS[kind]
+    python = packages / "env" / "bin" / "python"
+    ran = run(python, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", cwd=packages / kind / folder)
+    passed = re.search(r"(\d+) passed", ran.stdout)
+    assert passed is not None, ran.stdout
+    assert int(passed[1]) >= least, ran.stdout
+    assert "failed" not in ran.stdout
+
+
+def test_the_new_packages_are_listed_together(packages: Path) -> None:
+    listed = run(packages / "env" / "bin" / "mfn", "plugins", cwd=packages).stdout
+    for section in ("engines", "auth", "audit", "limits", "middlewares", "services"):
+        assert f"{section}.{NAME}" in listed
+    assert "fails" not in listed
+
+
+LINTED = "E,F,W,I,B,UP,SIM,C4,PIE,RET,RUF,PT,PTH,TID,ASYNC,BLE,T20,N,A"
+
+
+@pytest.mark.parametrize("name", ["x", "a_name_of_thirty_two_characters0"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_package_is_clean_whatever_its_name(packages: Path, kind: str, name: str, tmp_path: Path) -> None:
+    folder = new(packages / "env" / "bin" / "python", kind, name, tmp_path)
+    for words in (["format", "--check", "."], ["check", "--select", LINTED, "."], ["check", "--select", "S", "src"]):
+        ran = subprocess.run(
+            [sys.executable, "-m", "ruff", *words, "--no-cache"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def test_the_new_packages_have_strict_types(packages: Path) -> None:
+    # In one run, so that the kernel is read once.
+    folders = [packages / kind / folder for kind, (folder, _) in KINDS.items()]
+    command = [sys.executable, "-m", "mypy", "--strict", "--cache-dir", str(packages / "mypy")]
+    command += ["--config-file", str(folders[0] / "pyproject.toml")]
+    sources = [str(path) for folder in folders for path in (folder / "src", folder / "tests")]
+    ran = subprocess.run(
+        [*command, *sources],
+        cwd=packages,
+        env={**os.environ, "MYPYPATH": os.pathsep.join(str(folder / "src") for folder in folders)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+
+
+def plugin_source(packages: Path, kind: str) -> str:
+    (plugin,) = (packages / kind / KINDS[kind][0] / "src").glob("*/plugin.py")
+    return plugin.read_text("utf-8")
+
+
+def test_what_computes_in_a_new_backend_takes_about_forty_lines(packages: Path) -> None:
+    text = plugin_source(packages, "backend")
+    parts = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
+    parts = [node for node in parts if not node.name.startswith(("make_", "mfn_"))]
+    assert {node.name for node in parts} == {"advanced", "PlainSession", "PlainBackend"}
+    assert sum(code_lines(str(ast.get_source_segment(text, node))) for node in parts) <= 42
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_new_package_uses_public_names_alone(packages: Path, kind: str) -> None:
+    assert list(private_names(plugin_source(packages, kind))) == []
