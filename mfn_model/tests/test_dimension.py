@@ -122,16 +122,118 @@ def test_bad_legacy_arguments_are_refused(arguments: dict[str, int], message: st
         box_counting_dimension_legacy(np.ones((16, 16)), **arguments)
 
 
-@pytest.mark.parametrize("shape", [(4,), (4, 5), (2, 2, 2), ()])
-def test_a_mask_that_is_no_square_matrix_is_refused(shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("shape", [(4,), (2, 2, 2), ()])
+def test_a_mask_that_is_no_matrix_is_refused(shape: tuple[int, ...]) -> None:
     for estimator in (box_counting_dimension_legacy, estimate_dimension):
-        with pytest.raises(ValueError, match="square matrix"):
+        with pytest.raises(ValueError, match="a mask is a matrix, rows and columns, got shape"):
             estimator(np.ones(shape))
 
 
-def test_an_empty_array_has_no_dimension() -> None:
-    assert box_counting_dimension_legacy(np.ones((0, 0))) == 0.0
-    assert estimate_dimension(np.ones((0, 0))).value is None
+@pytest.mark.parametrize("shape", [(0, 0), (0, 7), (7, 0)])
+def test_an_empty_array_has_no_dimension(shape: tuple[int, int]) -> None:
+    assert box_counting_dimension_legacy(np.ones(shape)) == 0.0
+    assert estimate_dimension(np.ones(shape)).value is None
+
+
+@pytest.mark.parametrize(
+    ("shape", "coarsest"),
+    [
+        ((64, 64), (2, 2)),
+        ((64, 96), (2, 3)),
+        ((96, 64), (3, 2)),
+        ((1080, 1920), (2, 4)),
+        ((100, 1000), (2, 20)),
+        ((81, 108), (3, 4)),
+        ((64, 70), (2, 2)),
+        ((61, 83), (2, 3)),
+    ],
+)
+def test_a_rectangle_is_divided_into_boxes_as_nearly_square_as_whole_numbers_allow(
+    shape: tuple[int, int], coarsest: tuple[int, int]
+) -> None:
+    estimate = estimate_dimension(np.ones(shape, dtype=bool))
+    assert estimate.value == pytest.approx(2.0, abs=1e-9)
+    assert estimate.counts[-1] == coarsest[0] * coarsest[1]
+    height, width = shape[0] / coarsest[0], shape[1] / coarsest[1]
+    assert max(height / width, width / height) <= math.sqrt(1.5)
+    assert estimate.scales[-1] == pytest.approx(math.sqrt(height * width))
+
+
+def test_a_rectangle_gives_what_its_transpose_gives() -> None:
+    mask = np.random.default_rng(3).random((70, 191)) < 0.02
+    assert estimate_dimension(mask) == estimate_dimension(mask.T)
+    assert box_counting_legacy(mask) == box_counting_legacy(mask.T)
+
+
+def test_a_line_across_a_rectangle_has_dimension_one_either_way() -> None:
+    across, down = np.zeros((120, 200), dtype=bool), np.zeros((120, 200), dtype=bool)
+    across[33], down[:, 150] = True, True
+    for line in (across, down):
+        assert estimate_dimension(line).value == pytest.approx(1.0, abs=1e-9)
+
+
+@given(height=st.integers(1, 70), width=st.integers(1, 70), density=st.sampled_from([0.01, 0.2, 1.0]))
+@settings(max_examples=100, deadline=None)
+def test_the_counts_over_a_rectangle_are_those_of_plain_boxes(height: int, width: int, density: float) -> None:
+    mask = np.random.default_rng(height * 71 + width).random((height, width)) < density
+    legacy = box_counting_legacy(mask)
+    for size, count in zip(legacy.scales, legacy.counts, strict=True):
+        side = int(size)
+        whole = mask[: height // side * side, : width // side * side]
+        assert count == whole.reshape(height // side, side, width // side, side).any(axis=(1, 3)).sum()
+    estimate = estimate_dimension(mask)
+    if estimate.value is not None:
+        assert 0.0 <= estimate.value <= 2.0
+        for finer, coarser in itertools.pairwise(estimate.counts):
+            assert coarser <= finer <= 9 * coarser
+
+
+def test_the_interval_is_that_of_least_squares_and_student() -> None:
+    from scipy import stats
+
+    estimate = estimate_dimension(random_mask(100, 0.004, 5))
+    x, y = np.log([1.0 / scale for scale in estimate.scales]), np.log(estimate.counts)
+    line = stats.linregress(x, y)
+    half = stats.t.ppf(0.975, len(x) - 2) * line.stderr
+    assert estimate.entropies == pytest.approx(tuple(y))
+    assert estimate.standard_error == pytest.approx(line.stderr, rel=1e-9)
+    assert estimate.interval == pytest.approx((line.slope - half, line.slope + half), rel=1e-9)
+
+
+def test_two_scales_have_a_dimension_but_no_interval() -> None:
+    estimate = estimate_dimension(random_mask(8, 0.3, 1))
+    assert len(estimate.scales) == 2
+    assert estimate.value is not None
+    assert (estimate.standard_error, estimate.interval) == (None, None)
+    value, half = estimate.line(3.0)
+    assert math.isfinite(value)
+    assert half is None
+
+
+def test_the_band_is_narrowest_in_the_middle_of_the_scales_and_meets_the_line_s_definition() -> None:
+    from scipy import stats
+
+    estimate = estimate_dimension(random_mask(256, 0.001, 5))
+    x, y = -np.log(estimate.scales), np.array(estimate.entropies)
+    n = len(x)
+    slope, intercept = np.polyfit(x, y, 1)
+    residual = math.sqrt(np.sum((y - intercept - slope * x) ** 2) / (n - 2))
+    for scale in (1.0, 5.0, 60.0, 500.0):
+        at = -math.log(scale)
+        half = (
+            stats.t.ppf(0.975, n - 2) * residual * math.sqrt(1 / n + (at - x.mean()) ** 2 / np.sum((x - x.mean()) ** 2))
+        )
+        assert estimate.line(scale) == pytest.approx((intercept + slope * at, half), rel=1e-8)
+    middle = math.exp(-x.mean())
+    widths = [estimate.line(scale)[1] for scale in (middle / 8, middle, middle * 8)]
+    assert widths[1] == min(widths)
+
+
+def test_there_is_no_line_without_a_dimension_or_a_scale() -> None:
+    with pytest.raises(ValueError, match="an undefined dimension has no line: the mask is empty"):
+        estimate_dimension(np.zeros((16, 16))).line(2.0)
+    with pytest.raises(ValueError, match=r"scale must be positive and finite, got 0\.0"):
+        estimate_dimension(np.ones((16, 16))).line(0.0)
 
 
 @pytest.mark.parametrize("side", [8, 9, 10, 13, 17, 27, 32, 50, 64, 81, 96, 100, 127, 250, 256, 1000])

@@ -109,7 +109,6 @@ def test_a_specification_of_another_model_is_refused() -> None:
             summary="nothing",
             species=(Species(name="u", unit="1", description="nothing"),),
             parameters=(),
-            clamp=(0.0, 1.0),
             boundary="periodic",
             source="this test",
         )

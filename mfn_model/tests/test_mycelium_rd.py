@@ -138,7 +138,8 @@ def test_bounds_are_those_of_the_mathematics(
 
 
 def test_the_declaration_shares_what_the_variants_have_in_common() -> None:
-    assert MYCELIUM_RD.species == MYCELIUM.species
+    described = [(each.name, each.symbol, each.unit, each.when, each.initial) for each in MYCELIUM.species]
+    assert [(each.name, each.symbol, each.unit, each.when, each.initial) for each in MYCELIUM_RD.species] == described
     assert MYCELIUM_RD.clamp == MYCELIUM.clamp
     assert MYCELIUM_RD.boundaries == BOUNDARIES
     assert {parameter.name for parameter in MYCELIUM.parameters} < {p.name for p in MYCELIUM_RD.parameters}

@@ -45,7 +45,6 @@ def toy(**changes: Any) -> FieldModel:
         "summary": "nothing",
         "species": (Species(name="u", unit="1", description="nothing"),),
         "parameters": (Parameter(name="k", default=1.0, unit="1", description="nothing", minimum=0.0),),
-        "clamp": (0.0, 1.0),
         "boundary": "periodic",
         "source": "this test",
     }

@@ -8,6 +8,8 @@ import os
 import pickle
 import subprocess
 import sys
+from collections import Counter
+from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
@@ -17,7 +19,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mfn_model.validation import SAMPLES, ValidationCancelledError, ValidationResult, run_validation
+from mfn_model.validation import (
+    SAMPLES,
+    ValidationCancelledError,
+    ValidationResult,
+    run_validation,
+    validation_in_pieces,
+)
 
 RECORDED = json.loads((Path(__file__).parent / "data" / "validation.json").read_text())["runs"]
 
@@ -190,3 +198,59 @@ def test_results_are_plain_values() -> None:
     result = run_validation(**QUICK)
     assert all(type(value) in (int, float) for value in asdict(result).values())
     assert ValidationResult(**asdict(result)) == result
+
+
+def stages_and_result(**arguments: Any) -> tuple[list[str], ValidationResult]:
+    pieces, stages = validation_in_pieces(**arguments), []
+    while True:
+        try:
+            stages.append(next(pieces))
+        except StopIteration as done:
+            return stages, done.value
+
+
+def test_in_pieces_it_gives_the_same_numbers_and_says_before_each_what_comes() -> None:
+    stages, result = stages_and_result(epochs=2, batch_size=6, **QUICK)
+    assert result == run_validation(epochs=2, batch_size=6, **QUICK)
+    fields = [f"field {number} of 16" for number in range(1, 17)]
+    assert list(dict.fromkeys(stages)) == [*fields, *(f"batch {number}" for number in range(1, 7)), "the example field"]
+
+
+def test_a_piece_of_a_field_is_bounded_in_cell_steps() -> None:
+    stages, _ = stages_and_result(grid_size=64, steps=64)
+    pieces = Counter(stages)
+    assert pieces["field 1 of 16"] == pieces["the example field"] == 1 + 64 * 64 * 64 // 65_536
+    assert pieces["batch 4"] == 1
+
+
+def test_pieces_of_several_validations_may_be_computed_in_turn() -> None:
+    turns = [validation_in_pieces(seed=seed, **QUICK) for seed in (1, 2, 3)]
+    results: dict[int, ValidationResult] = {}
+    while len(results) < len(turns):
+        for number, pieces in enumerate(turns):
+            try:
+                next(pieces)
+            except StopIteration as done:
+                results.setdefault(number, done.value)
+    assert [results[number] for number in range(3)] == [run_validation(seed=seed, **QUICK) for seed in (1, 2, 3)]
+
+
+def test_a_validation_that_is_given_up_closes_the_simulation_under_way() -> None:
+    closed: list[bool] = []
+
+    def simulate(generator: np.random.Generator) -> Generator[None, None, tuple[npt.NDArray[np.float64], int]]:
+        try:
+            yield
+        finally:
+            closed.append(True)
+        return np.zeros((8, 8)), 0
+
+    pieces = validation_in_pieces(simulate=simulate, **QUICK)
+    assert [next(pieces), next(pieces)] == ["field 1 of 16"] * 2
+    pieces.close()
+    assert closed == [True]
+
+
+def test_arguments_out_of_bounds_are_refused_before_the_first_piece() -> None:
+    with pytest.raises(ValueError, match=r"epochs .*grid_size"):
+        validation_in_pieces(epochs=0, grid_size=0)

@@ -1,4 +1,4 @@
-"""Counting the boxes of a square mask that hold at least one true cell.
+"""Counting the boxes of a mask that hold at least one true cell.
 
 Masks are handled as contiguous uint8 matrices. A matrix is coarsened by OR over blocks; counts for larger boxes start
 from the coarsest matrix that is already there and whose boxes they unite, so that the full mask is read once or twice.
@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["boolean_matrix", "coarsened", "coarsened_at", "count_aligned_boxes"]
+__all__ = ["ByteMatrix", "boolean_matrix", "coarsened", "coarsened_at", "count_aligned_boxes"]
 
 ByteMatrix = npt.NDArray[np.uint8]
 
@@ -20,35 +20,40 @@ _words = {2: np.uint16, 4: np.uint32, 8: np.uint64}
 
 
 def boolean_matrix(mask: npt.ArrayLike) -> ByteMatrix:
-    """The mask as contiguous uint8 of zeros and ones; raises `ValueError` when it is not a square matrix."""
+    """The mask as contiguous uint8 of zeros and ones; raises `ValueError` when it is not a matrix."""
     matrix = np.asarray(mask)
-    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise ValueError(f"a mask is a square matrix, got shape {matrix.shape}")
+    if matrix.ndim != 2:
+        raise ValueError(f"a mask is a matrix, rows and columns, got shape {matrix.shape}")
     return np.ascontiguousarray(matrix, dtype=np.bool_).view(np.uint8)
 
 
-def coarsened(matrix: ByteMatrix, factor: int) -> ByteMatrix:
-    """OR over aligned `factor` × `factor` blocks of the top-left part that holds whole blocks."""
-    if factor == 1:
-        return matrix
-    blocks = matrix.shape[0] // factor
-    side = blocks * factor
-    columns = matrix.shape[1]
-    if factor == 2:
-        rows = np.bitwise_or(matrix[0:side:2], matrix[1:side:2])
-    else:
-        rows = np.bitwise_or.reduce(matrix[:side].reshape(blocks, factor, columns), axis=1)
-    word = _words.get(factor)
-    if word is not None and columns % factor == 0:
+def coarsened(matrix: ByteMatrix, height: int, width: int) -> ByteMatrix:
+    """OR over aligned blocks of `height` × `width` cells of the top-left part that holds whole blocks."""
+    rows = _rows_united(matrix, height)
+    blocks, columns = matrix.shape[1] // width, matrix.shape[1]
+    if width == 1:
+        return rows
+    word = _words.get(width)
+    if word is not None and columns % width == 0:
         return _matrix(np.not_equal(rows.view(word), 0).view(np.uint8))
-    rows = np.ascontiguousarray(rows[:, :side].T)
-    return _matrix(np.bitwise_or.reduce(rows.reshape(blocks, factor, blocks), axis=1))
+    rows = np.ascontiguousarray(rows[:, : blocks * width].T)
+    return _matrix(np.bitwise_or.reduce(rows.reshape(blocks, width, rows.shape[1]), axis=1).T)
 
 
-def coarsened_at(matrix: ByteMatrix, edges: Sequence[int]) -> ByteMatrix:
-    """OR over the blocks that begin at `edges`, strictly increasing from 0, in both directions, to the last cell."""
-    rows = np.bitwise_or.reduceat(matrix, edges, axis=0)
-    return _matrix(np.bitwise_or.reduceat(np.ascontiguousarray(rows.T), edges, axis=0))
+def _rows_united(matrix: ByteMatrix, height: int) -> ByteMatrix:
+    if height == 1:
+        return matrix
+    blocks = matrix.shape[0] // height
+    rows = blocks * height
+    if height == 2:
+        return np.bitwise_or(matrix[0:rows:2], matrix[1:rows:2])
+    return _matrix(np.bitwise_or.reduce(matrix[:rows].reshape(blocks, height, matrix.shape[1]), axis=1))
+
+
+def coarsened_at(matrix: ByteMatrix, rows: Sequence[int], columns: Sequence[int]) -> ByteMatrix:
+    """OR over the blocks that begin at these rows and columns, strictly increasing from 0, to the last cell."""
+    united = np.bitwise_or.reduceat(matrix, rows, axis=0)
+    return _matrix(np.bitwise_or.reduceat(np.ascontiguousarray(united.T), columns, axis=0).T)
 
 
 def _matrix(values: npt.NDArray[np.uint8]) -> ByteMatrix:
@@ -56,21 +61,21 @@ def _matrix(values: npt.NDArray[np.uint8]) -> ByteMatrix:
 
 
 def count_aligned_boxes(matrix: ByteMatrix, sizes: Sequence[int]) -> list[int]:
-    """For each box size, ascending, the number of aligned boxes that hold a true cell.
+    """For each box size, ascending, the number of aligned square boxes that hold a true cell.
 
     Cells beyond the last whole box are left out; a size beyond the mask counts 0.
     """
-    n = matrix.shape[0]
+    side = min(matrix.shape)
     levels: list[tuple[int, ByteMatrix]] = [(1, matrix)]
     counts = []
     for size in sizes:
-        if size > n:
+        if size > side:
             counts.append(0)
             continue
         finer, level = next(each for each in reversed(levels) if size % each[0] == 0)
         # The finer level may hold boxes beyond the last whole box of this size; coarsening drops them as well, since
         # floor(floor(n / finer) / (size / finer)) = floor(n / size).
-        level = coarsened(level, size // finer)
+        level = coarsened(level, size // finer, size // finer)
         levels.append((size, level))
         counts.append(int(np.count_nonzero(level)))
     return counts

@@ -1,140 +1,31 @@
-"""What a field model says about itself: its species, its parameters with their bounds, and its source."""
+"""A field model: the complete declaration of its dynamics, from which every engine runs it."""
 
 from __future__ import annotations
 
-import difflib
-import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from numbers import Real
-from typing import Any, Literal
+from dataclasses import field as dataclass_field
+from typing import Any
 
-import numpy as np
+from mfn_model._derivation import derive
+from mfn_model._parameter import BoundViolation, Parameter, ParameterValue, SpecError, abbreviated, nearest
+from mfn_model._requirements import Requirement
+from mfn_model._species import Boundary, Kick, Noise, Patches, Species, Spike, Update
+from mfn_model.dynamics import Dynamics
+from mfn_model.expressions import Expression
 
-__all__ = ["BoundViolation", "Boundary", "FieldModel", "Parameter", "ParameterValue", "SpecError", "Species", "nearest"]
-
-Boundary = Literal["periodic", "neumann", "dirichlet"]
-"""What lies beyond the edge: the opposite side (periodic), the cell at the edge itself, so that nothing flows
-(neumann), or a constant (dirichlet)."""
-
-ParameterValue = float | bool
-"""A parameter's value: a Python `float`, or a Python `bool` for a switch."""
-
-
-def nearest(name: str, known: Iterable[str]) -> str:
-    """`"; did you mean 'x'?"` for the closest known name, or the list of known names when none is close."""
-    known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return "known: " + ", ".join(repr(each) for each in known) if known else "there are none"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BoundViolation:
-    """One reason why a field specification is refused."""
-
-    field: str
-    """The argument or parameter at fault, for instance `"alpha"` or `"grid_size"`."""
-    value: object
-    """What was given."""
-    bound: str
-    """The rule that it breaks, for instance `"0 < alpha <= 0.25"`."""
-    message: str
-    """Field, value, bound and remedy in one lower-case clause."""
-
-
-class SpecError(ValueError):
-    """A field specification that breaks one or more bounds; `violations` holds every one of them."""
-
-    def __init__(self, violations: Iterable[BoundViolation]) -> None:
-        self.violations: tuple[BoundViolation, ...] = tuple(violations)
-        super().__init__("; ".join(violation.message for violation in self.violations))
-
-    def __reduce__(self) -> tuple[type[SpecError], tuple[tuple[BoundViolation, ...]]]:
-        return type(self), (self.violations,)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Species:
-    """One quantity that a model carries at every cell."""
-
-    name: str
-    unit: str
-    """SI symbol, or `"1"` for a dimensionless quantity."""
-    description: str
-    when: str | None = None
-    """The switch that must be on for this species to exist, or `None` when it always does."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parameter:
-    """A named constant of a model's equations, with the interval in which the model is defined."""
-
-    name: str
-    default: ParameterValue
-    unit: str
-    description: str
-    minimum: float = -math.inf
-    maximum: float = math.inf
-    minimum_exclusive: bool = False
-    maximum_exclusive: bool = False
-    kind: Literal["float", "bool"] = "float"
-
-    @property
-    def bound(self) -> str:
-        """The interval as mathematics, for instance `0 < alpha <= 0.25`."""
-        if self.kind == "bool":
-            return f"{self.name} is true or false"
-        lower = f"{self.minimum:g} {'<' if self.minimum_exclusive else '<='} "
-        upper = f" {'<' if self.maximum_exclusive else '<='} {self.maximum:g}"
-        return (
-            (lower if math.isfinite(self.minimum) else "") + self.name + (upper if math.isfinite(self.maximum) else "")
-        )
-
-    def normalised(self, value: object) -> ParameterValue | BoundViolation:
-        """`value` as a Python `float` or `bool`, or the violation that refuses it.
-
-        Numbers of any real type are taken for a `float`, switches only from a real boolean: 1 is not true.
-        """
-        if self.kind == "bool":
-            if isinstance(value, (bool, np.bool_)):
-                return bool(value)
-            return self._violation(value, "must be true or false")
-        if isinstance(value, (bool, np.bool_)) or not isinstance(value, Real):
-            return self._violation(value, "must be a number")
-        try:
-            number = float(value)
-        except OverflowError:
-            number = math.inf
-        if not math.isfinite(number):
-            return self._violation(value, "must be finite")
-        below = number <= self.minimum if self.minimum_exclusive else number < self.minimum
-        above = number >= self.maximum if self.maximum_exclusive else number > self.maximum
-        if below or above:
-            return self._violation(value, "is out of range")
-        return number
-
-    def _violation(self, value: object, problem: str) -> BoundViolation:
-        message = f"{self.name} {problem}, got {abbreviated(value)}; the bound is {self.bound}"
-        return BoundViolation(field=self.name, value=value, bound=self.bound, message=message)
-
-
-def abbreviated(value: object, limit: int = 80) -> str:
-    """`repr(value)` cut to `limit` characters; never raises, however strange the value."""
-    try:
-        text = repr(value)
-    except Exception as error:  # noqa: BLE001 - a value's own repr may raise anything, and the text is only shown
-        text = f"<{type(value).__name__} whose repr raises {type(error).__name__}>"
-    return text if len(text) <= limit else text[: limit - 1] + "…"
+__all__ = ["FieldModel"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FieldModel:
-    """The declaration of a field model; it holds no code, so that any backend may implement it.
+    """The declaration of a field model; it holds no code, so that any backend can run it.
 
-    A model is known by `name`: a backend that implements the equations cited in `source` says so in its
-    `supports`. Space is counted in cells and time in steps.
+    Space is counted in cells and time in steps. What a step does with the declared parts, and in which order, is stated
+    in `mfn_model.dynamics`, the initial state in `mfn_model.initial`, the language of formulas in
+    `mfn_model.expressions`. A declaration is immutable, hashable and picklable.
+
+    Raises `ValueError`, with every problem that it has, when the declaration contradicts itself.
     """
 
     name: str
@@ -142,30 +33,51 @@ class FieldModel:
     species: tuple[Species, ...]
     """The field first, then the further species in the order in which a step computes them."""
     parameters: tuple[Parameter, ...]
-    clamp: tuple[float, float]
-    """The interval, in the unit of the first species, to which each step confines the field."""
     boundary: Boundary
     """The boundary of a specification that names none."""
     source: str
     """Where the equations are from, or where they are stated."""
     further_boundaries: tuple[Boundary, ...] = ()
     """What else a specification may ask for."""
+    update: Update = "simultaneous"
+    spikes: tuple[Spike, ...] = ()
+    kicks: tuple[Kick, ...] = ()
+    noises: tuple[Noise, ...] = ()
+    draws_absent_species: bool = False
+    """Whether the initial state draws species that are switched off too, and forgets them."""
+    patches: Patches | None = None
+    steady_state: tuple[str, ...] = ()
+    """The homogeneous steady state in closed form, a formula of parameters for each species; empty: none is known."""
+    instability: str = ""
+    """For a reader: when the steady state becomes unstable, and to what; `linear_stability` computes its own answer."""
+    dynamics: Dynamics = dataclass_field(init=False, repr=False, compare=False)
+    """The same in the form that engines compile."""
+    steady_expressions: tuple[Expression, ...] = dataclass_field(init=False, repr=False, compare=False)
+    """`steady_state`, parsed."""
+    _requirements: tuple[Requirement, ...] = dataclass_field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
-        names = [parameter.name for parameter in self.parameters]
-        if len(set(names)) != len(names):
-            raise ValueError(f"model {self.name!r} declares a parameter twice: {', '.join(names)}")
-        if not self.species:
-            raise ValueError(f"model {self.name!r} declares no species; it needs at least the field")
-        for parameter in self.parameters:
-            default = parameter.normalised(parameter.default)
-            if isinstance(default, BoundViolation):
-                raise ValueError(f"model {self.name!r} has an invalid default: {default.message}")
+        derived, problems = derive(self)
+        defaults, refused = self._settled({})
+        problems += tuple(f"has an invalid default: {violation.message}" for violation in refused)
+        if not problems:
+            broken = (requirement.violation(dict(defaults)) for requirement in derived.requirements)
+            problems = tuple(f"has invalid defaults: {violation.message}" for violation in broken if violation)
+        if problems:
+            raise ValueError(f"model {self.name!r} " + "; ".join(problems))
+        object.__setattr__(self, "dynamics", derived.dynamics)
+        object.__setattr__(self, "steady_expressions", derived.steady_state)
+        object.__setattr__(self, "_requirements", derived.requirements)
 
     @property
     def boundaries(self) -> tuple[Boundary, ...]:
         """Every boundary that a specification may have, the default first."""
         return (self.boundary, *self.further_boundaries)
+
+    @property
+    def clamp(self) -> tuple[float, float]:
+        """The interval, in the unit of the first species, to which each step confines the field; may be infinite."""
+        return (self.species[0].minimum, self.species[0].maximum)
 
     def parameter(self, name: str) -> Parameter:
         """The parameter of that name; raises `SpecError` with the nearest name when there is none."""
@@ -174,10 +86,28 @@ class FieldModel:
                 return parameter
         raise SpecError([self._unknown(name, None)])
 
+    def present(self, parameters: Mapping[str, ParameterValue]) -> tuple[Species, ...]:
+        """The species that exist under these parameters, the field first."""
+        return tuple(each for each in self.species if each.when is None or parameters[each.when])
+
     def normalised(
         self, values: Mapping[str, Any]
     ) -> tuple[tuple[tuple[str, ParameterValue], ...], tuple[BoundViolation, ...]]:
-        """Every parameter in declared order with defaults filled in, and every violation found on the way."""
+        """Every parameter in declared order with defaults filled in, and every violation found on the way.
+
+        Where each parameter keeps its own bounds, what is made of them is examined as well, for instance whether a
+        product that is a diffusion coefficient is one with which the explicit scheme is stable.
+        """
+        settled, violations = self._settled(values)
+        if not violations and self._requirements:
+            numbers = dict(settled)
+            broken = (requirement.violation(numbers) for requirement in self._requirements)
+            violations = tuple(violation for violation in broken if violation is not None)
+        return settled, violations
+
+    def _settled(
+        self, values: Mapping[str, Any]
+    ) -> tuple[tuple[tuple[str, ParameterValue], ...], tuple[BoundViolation, ...]]:
         settled: list[tuple[str, ParameterValue]] = []
         violations: list[BoundViolation] = []
         for parameter in self.parameters:

@@ -40,7 +40,7 @@ class FieldState:
     step: int
     """Steps done since the initial state, at least 0."""
     field: FloatArray
-    """[N, N] float64 in V, C order, read-only: the model's first species."""
+    """[N, N] float64 in the unit of the model's first species, which it is; C order, read-only."""
     species: Mapping[str, FloatArray] = dataclass_field(default_factory=dict)
     """The further species by name, each [N, N] float64 and read-only, for instance activator and inhibitor."""
     growth_events: int = 0

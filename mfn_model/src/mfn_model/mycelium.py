@@ -29,8 +29,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from mfn_model._catalogue import register_model
-from mfn_model._declaration import FieldModel, Parameter, Species
+from mfn_model._catalogue import register_own_model
+from mfn_model._declaration import FieldModel
+from mfn_model._parameter import Parameter
+from mfn_model._species import Kick, Noise, Normal, Species, Spike, Uniform
 from mfn_model._state import FieldState
 from mfn_model.spec import FieldSpec
 from mfn_model.stencil import periodic_laplacian
@@ -90,14 +92,50 @@ TURING_KICK: Final = 0.005
 MAXIMUM_ALPHA: Final = 0.25
 """Stability limit of the explicit five-point scheme (R. Courant et al., Math. Ann. 100 (1928) 32–74)."""
 
-MYCELIUM: Final = register_model(
+_INITIAL_CONCENTRATION: Final = Uniform(
+    low=f"{INITIAL_CONCENTRATION_RANGE[0]}", high=f"{INITIAL_CONCENTRATION_RANGE[1]}"
+)
+
+MYCELIUM: Final = register_own_model(
     FieldModel(
         name="mycelium",
         summary="diffusing potential with random spikes, activator and inhibitor updated one after the other",
         species=(
-            Species(name="potential", unit="V", description="membrane potential"),
-            Species(name="activator", unit="1", description="activator concentration", when="turing_enabled"),
-            Species(name="inhibitor", unit="1", description="inhibitor concentration", when="turing_enabled"),
+            Species(
+                name="potential",
+                unit="V",
+                description="membrane potential",
+                symbol="v",
+                diffusion="alpha",
+                minimum=POTENTIAL_RANGE[0],
+                maximum=POTENTIAL_RANGE[1],
+                counts_clamping=True,
+                initial=Normal(mean=f"{RESTING_POTENTIAL_MEAN}", deviation=f"{RESTING_POTENTIAL_STD}"),
+            ),
+            Species(
+                name="activator",
+                unit="1",
+                description="activator concentration",
+                when="turing_enabled",
+                symbol="a",
+                diffusion=f"{ACTIVATOR_DIFFUSION}",
+                reaction=f"{ACTIVATOR_RATE} * (a * (1 - a) - h)",
+                minimum=CONCENTRATION_RANGE[0],
+                maximum=CONCENTRATION_RANGE[1],
+                initial=_INITIAL_CONCENTRATION,
+            ),
+            Species(
+                name="inhibitor",
+                unit="1",
+                description="inhibitor concentration",
+                when="turing_enabled",
+                symbol="h",
+                diffusion=f"{INHIBITOR_DIFFUSION}",
+                reaction=f"{INHIBITOR_RATE} * (a - h)",
+                minimum=CONCENTRATION_RANGE[0],
+                maximum=CONCENTRATION_RANGE[1],
+                initial=_INITIAL_CONCENTRATION,
+            ),
         ),
         parameters=(
             Parameter(
@@ -148,7 +186,25 @@ MYCELIUM: Final = register_model(
                 maximum=0.01,
             ),
         ),
-        clamp=POTENTIAL_RANGE,
+        update="sequential",
+        spikes=(
+            Spike(
+                species="potential",
+                probability="spike_probability",
+                mean=f"{SPIKE_MEAN}",
+                deviation=f"{SPIKE_STD}",
+            ),
+        ),
+        kicks=(
+            Kick(
+                species="activator",
+                above="turing_threshold",
+                target="potential",
+                amount=f"{TURING_KICK}",
+                counter="turing_activations",
+            ),
+        ),
+        noises=(Noise(species="potential", variance="jitter_variance", when="jitter"),),
         boundary="periodic",
         source="documentation of mfn_model.mycelium",
     )
@@ -199,11 +255,11 @@ def draw_initial_fields(generator: np.random.Generator, fields: Sequence[FloatAr
 
 
 def reference_mycelium(spec: FieldSpec, steps: int) -> FieldState:
-    """The state after `steps` steps, by the plainest possible code: what every backend is measured against.
+    """The state after `steps` steps, written out by hand: what `mfn_model.reference` is measured against.
 
-    It takes milliseconds where a backend takes fractions of one, and forgets its generator; use a backend to go on
-    from a state. Its `counters` are `turing_activations` (cells kicked) and `clamping_events` (cells whose potential
-    step 5 changed). Raises `ValueError` when `spec` is of another model or `steps` is negative.
+    Unlike that one it reads no declaration, so that both are wrong together only by chance. Its `counters` are
+    `turing_activations` (cells kicked) and `clamping_events` (cells whose potential step 5 changed). Raises
+    `ValueError` when `spec` is of another model or `steps` is negative.
     """
     if spec.model != MYCELIUM.name:
         raise ValueError(f"reference_mycelium computes the model {MYCELIUM.name!r}, got a spec of {spec.model!r}")

@@ -27,12 +27,14 @@ Turing pattern needs D_h > D_a, and the activator decays.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
-from mfn_model._catalogue import register_model
-from mfn_model._declaration import FieldModel, Parameter
+from mfn_model._catalogue import register_own_model
+from mfn_model._declaration import FieldModel
+from mfn_model._parameter import Parameter
 from mfn_model._state import FieldState
 from mfn_model.mycelium import (
     ACTIVATOR_DIFFUSION,
@@ -73,11 +75,17 @@ def _rate(name: str, default: float, of: str) -> Parameter:
     )
 
 
-MYCELIUM_RD: Final = register_model(
+_POTENTIAL, _ACTIVATOR, _INHIBITOR = MYCELIUM.species
+
+MYCELIUM_RD: Final = register_own_model(
     FieldModel(
         name="mycelium_rd",
         summary="diffusing potential with random spikes, activator and inhibitor updated together, constants chosen",
-        species=MYCELIUM.species,
+        species=(
+            replace(_POTENTIAL, outside="boundary_potential"),
+            replace(_ACTIVATOR, diffusion="d_activator", reaction="r_activator * (a * (1 - a) - h)"),
+            replace(_INHIBITOR, diffusion="d_inhibitor", reaction="r_inhibitor * (a - h)"),
+        ),
         parameters=(
             _diffusion("alpha", 0.18, 0.05, "potential"),
             MYCELIUM.parameter("spike_probability"),
@@ -105,7 +113,10 @@ MYCELIUM_RD: Final = register_model(
                 maximum=POTENTIAL_RANGE[1],
             ),
         ),
-        clamp=POTENTIAL_RANGE,
+        spikes=MYCELIUM.spikes,
+        kicks=MYCELIUM.kicks,
+        noises=MYCELIUM.noises,
+        draws_absent_species=True,
         boundary="periodic",
         further_boundaries=("neumann", "dirichlet"),
         source="documentation of mfn_model.mycelium_rd",
@@ -152,7 +163,7 @@ def mycelium_rd_spec(
 
 
 def reference_mycelium_rd(spec: FieldSpec, steps: int) -> FieldState:
-    """The state after `steps` steps, by the plainest possible code: what every backend is measured against.
+    """The state after `steps` steps, written out by hand: what `mfn_model.reference` is measured against.
 
     Its `counters` are `turing_activations` (cells kicked) and `clamping_events` (cells whose potential step 5 changed).
     Raises `ValueError` when `spec` is of another model or `steps` is negative, and

@@ -20,16 +20,27 @@ from typing import Any
 import numpy as np
 
 from mfn_model._catalogue import MODELS, UnknownModelError, get_model, register_model
-from mfn_model._declaration import (
-    Boundary,
+from mfn_model._declaration import FieldModel
+from mfn_model._parameter import (
     BoundViolation,
-    FieldModel,
     Parameter,
     ParameterValue,
     SpecError,
-    Species,
     abbreviated,
     nearest,
+)
+from mfn_model._species import (
+    Boundary,
+    Constant,
+    Initial,
+    Kick,
+    Noise,
+    Normal,
+    Patches,
+    Species,
+    Spike,
+    Uniform,
+    Update,
 )
 from mfn_model._state import Checkpoint, FieldState
 
@@ -39,15 +50,24 @@ __all__ = [
     "BoundViolation",
     "Boundary",
     "Checkpoint",
+    "Constant",
     "FieldModel",
     "FieldSpec",
     "FieldState",
+    "Initial",
+    "Kick",
+    "Noise",
+    "Normal",
     "Parameter",
     "ParameterValue",
     "ParameterValues",
+    "Patches",
     "SpecError",
     "Species",
+    "Spike",
+    "Uniform",
     "UnknownModelError",
+    "Update",
     "get_model",
     "register_model",
 ]

@@ -4,34 +4,35 @@ from __future__ import annotations
 
 import pytest
 
+from mfn_core.compute import NeverCancelled
 from mfn_engine_numpy import NumpyBackend
 from mfn_engine_numpy.plugin import mfn_backends
-from mfn_model import FieldModel, FieldSpec, SpecError, Species, mycelium_spec, register_model
+from mfn_model import Constant, FieldModel, FieldSpec, SpecError, Species, mycelium_spec, register_model
 
 
-def foreign() -> FieldSpec:
-    register_model(
+def test_a_model_of_a_stranger_is_computed_from_its_declaration() -> None:
+    model = register_model(
         FieldModel(
             name="foreign_to_numpy",
-            summary="nothing",
-            species=(Species(name="u", unit="1", description="nothing"),),
+            summary="decays",
+            species=(
+                Species(name="u", unit="1", description="decays", reaction="-0.5 * u", initial=Constant(value="8")),
+            ),
             parameters=(),
-            clamp=(0.0, 1.0),
             boundary="periodic",
             source="this test",
         )
     )
-    return FieldSpec(model="foreign_to_numpy", grid_size=4, seed=0)
+    session = NumpyBackend().open(FieldSpec(model=model.name, grid_size=4, seed=0))
+    session.step(3, NeverCancelled())
+    assert session.state().field.tolist() == [[1.0] * 4] * 4
 
 
-def test_another_model_is_refused_with_the_one_it_computes() -> None:
-    with pytest.raises(SpecError) as caught:
-        NumpyBackend().open(foreign())
-    (violation,) = caught.value.violations
-    assert violation.field == "model"
-    assert violation.message == (
-        "the numpy engine does not compute the model 'foreign_to_numpy', only 'mycelium' and 'mycelium_rd'"
-    )
+def test_a_specification_that_was_tampered_with_is_refused() -> None:
+    spec = mycelium_spec()
+    object.__setattr__(spec, "grid_size", -1)
+    with pytest.raises(SpecError, match="grid_size is out of range"):
+        NumpyBackend().open(spec)
 
 
 def test_noise_is_slower_and_the_potential_alone_faster() -> None:

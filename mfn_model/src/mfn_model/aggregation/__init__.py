@@ -29,11 +29,12 @@ from mfn_model.aggregation._geometric import GeometricMedian, NotConvergedError,
 from mfn_model.aggregation._hierarchy import balanced_hierarchical_krum, hierarchical_krum
 from mfn_model.aggregation._krum import bulyan, krum, multi_krum
 from mfn_model.aggregation._results import Aggregate, HierarchicalAggregate
-from mfn_model.aggregation._rows import LARGEST_VALUE, Gradients
+from mfn_model.aggregation._rows import LARGEST_VALUE, Check, Gradients
 
 __all__ = [
     "LARGEST_VALUE",
     "Aggregate",
+    "Check",
     "GeometricMedian",
     "GradientAccumulator",
     "GradientBudgetError",

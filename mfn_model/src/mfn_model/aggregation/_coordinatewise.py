@@ -6,12 +6,14 @@ import numpy as np
 import numpy.typing as npt
 
 from mfn_model.aggregation._krum import require_byzantine
-from mfn_model.aggregation._rows import GradientRows, Gradients, IntArray, column_spans, gradient_rows
+from mfn_model.aggregation._rows import Check, GradientRows, Gradients, IntArray, column_spans, gradient_rows
 
 __all__ = ["coordinate_median", "coordinate_trimmed_mean", "lower_median", "median_of"]
 
 
-def coordinate_trimmed_mean(gradients: Gradients, *, byzantine: int) -> npt.NDArray[np.float64]:
+def coordinate_trimmed_mean(
+    gradients: Gradients, *, byzantine: int, check: Check | None = None
+) -> npt.NDArray[np.float64]:
     """The mean of each coordinate without its f smallest and f largest values, float64 [coordinates].
 
     D. Yin, Y. Chen, K. Ramchandran, P. Bartlett, "Byzantine-Robust Distributed Learning: Towards Optimal Statistical
@@ -23,7 +25,7 @@ def coordinate_trimmed_mean(gradients: Gradients, *, byzantine: int) -> npt.NDAr
     >>> coordinate_trimmed_mean([[1.0], [2.0], [3.0], [900.0]], byzantine=1).tolist()
     [2.5]
     """
-    rows = gradient_rows(gradients)
+    rows = gradient_rows(gradients, check=check)
     require_byzantine("coordinate_trimmed_mean", byzantine, rows.clients, 2, 1)
     result = np.empty(rows.coordinates)
     for start, stop in column_spans(rows.coordinates, rows.clients):
@@ -34,13 +36,13 @@ def coordinate_trimmed_mean(gradients: Gradients, *, byzantine: int) -> npt.NDAr
     return result
 
 
-def coordinate_median(gradients: Gradients) -> npt.NDArray[np.float64]:
+def coordinate_median(gradients: Gradients, *, check: Check | None = None) -> npt.NDArray[np.float64]:
     """The median of each coordinate, float64 [coordinates]; for an even count the mean of the two in the middle.
 
     Yin et al., ICML 2018. As long as fewer than half of the gradients are wrong, each coordinate lies between the
     smallest and the largest honest value. Raises `ValueError` for gradients that `coordinate_trimmed_mean` refuses.
     """
-    return median_of(gradient_rows(gradients))
+    return median_of(gradient_rows(gradients, check=check))
 
 
 def median_of(rows: GradientRows) -> npt.NDArray[np.float64]:

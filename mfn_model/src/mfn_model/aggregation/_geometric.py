@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from mfn_model._bounds import integer_problems, number_problems, refuse
 from mfn_model.aggregation._coordinatewise import median_of
-from mfn_model.aggregation._rows import GradientRows, Gradients, IntArray, column_spans, gradient_rows
+from mfn_model.aggregation._rows import Check, GradientRows, Gradients, IntArray, column_spans, gradient_rows
 
 __all__ = ["GeometricMedian", "NotConvergedError", "geometric_median"]
 
@@ -88,7 +88,9 @@ class _Place:
         return self.slope * (-share / self.weight)
 
 
-def geometric_median(gradients: Gradients, *, tolerance: float = 1e-9, max_iterations: int = 10_000) -> GeometricMedian:
+def geometric_median(
+    gradients: Gradients, *, tolerance: float = 1e-9, max_iterations: int = 10_000, check: Check | None = None
+) -> GeometricMedian:
     """The geometric median of gradients [clients, coordinates], in float64.
 
     E. Weiszfeld, Tôhoku Math. J. 43 (1937) 355–386, with the step of Y. Vardi, C.-H. Zhang, PNAS 97 (2000) 1423–1426,
@@ -109,7 +111,7 @@ def geometric_median(gradients: Gradients, *, tolerance: float = 1e-9, max_itera
     """
     problems = number_problems("tolerance", tolerance, 0.0, minimum_exclusive=True)
     refuse(problems + integer_problems("max_iterations", max_iterations, 1))
-    rows = gradient_rows(gradients)
+    rows = gradient_rows(gradients, check=check)
     search = _Search(rows, tolerance, max_iterations)
     place = search.run()
     # The centre plus the difference would not give a gradient back to the bit.

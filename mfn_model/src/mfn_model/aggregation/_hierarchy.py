@@ -10,7 +10,7 @@ from mfn_model.aggregation._coordinatewise import lower_median
 from mfn_model.aggregation._distances import lowest_scores
 from mfn_model.aggregation._krum import mean_of
 from mfn_model.aggregation._results import HierarchicalAggregate, indices, others
-from mfn_model.aggregation._rows import FloatArray, GradientRows, Gradients, IntArray, gradient_rows
+from mfn_model.aggregation._rows import Check, FloatArray, GradientRows, Gradients, IntArray, gradient_rows
 
 __all__ = ["balanced_hierarchical_krum", "hierarchical_krum"]
 
@@ -27,6 +27,7 @@ def hierarchical_krum(
     sample_fraction: float = 0.1,
     generator: np.random.Generator | None = None,
     dtype: npt.DTypeLike = np.float64,
+    check: Check | None = None,
 ) -> HierarchicalAggregate:
     """The hierarchical aggregate of earlier results, to 1e-12; [coordinates] of `dtype`, float64 or float32.
 
@@ -54,7 +55,7 @@ def hierarchical_krum(
     problems = integer_problems("num_clusters", num_clusters, 1)
     problems += number_problems("byzantine_fraction", byzantine_fraction, 0.0, 0.5, maximum_exclusive=True)
     refuse(problems + number_problems("sample_fraction", sample_fraction, 0.0, 1.0, minimum_exclusive=True))
-    rows = gradient_rows(gradients, dtype)
+    rows = gradient_rows(gradients, dtype, check)
     random = np.random.default_rng(_DEFAULT_SEED) if generator is None else generator
     looked_at = _sample(random, rows, sample_fraction)
     clusters = min(num_clusters, len(looked_at))
@@ -78,7 +79,12 @@ def hierarchical_krum(
 
 
 def balanced_hierarchical_krum(
-    gradients: Gradients, *, byzantine: int, num_clusters: int, generator: np.random.Generator
+    gradients: Gradients,
+    *,
+    byzantine: int,
+    num_clusters: int,
+    generator: np.random.Generator,
+    check: Check | None = None,
 ) -> HierarchicalAggregate:
     """Hierarchical Krum whose guarantee holds for any placement of f = `byzantine` wrong gradients.
 
@@ -94,7 +100,7 @@ def balanced_hierarchical_krum(
     wrong gradients C would bear, and for gradients that are ragged, empty, NaN, infinite or beyond 1e140.
     """
     refuse(integer_problems("num_clusters", num_clusters, 1) + integer_problems("byzantine", byzantine, 0))
-    rows = gradient_rows(gradients)
+    rows = gradient_rows(gradients, check=check)
     tolerated = _tolerated(rows.clients, num_clusters)
     if byzantine > _most_borne(rows.clients, num_clusters):
         best = max(range(1, rows.clients + 1), key=lambda number: _most_borne(rows.clients, number))

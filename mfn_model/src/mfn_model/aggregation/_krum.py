@@ -8,36 +8,46 @@ import numpy.typing as npt
 from mfn_model._bounds import integer_problems, refuse
 from mfn_model.aggregation._distances import lowest_scores, squared_distances
 from mfn_model.aggregation._results import Aggregate, indices, others
-from mfn_model.aggregation._rows import GradientRows, Gradients, IntArray, column_spans, gradient_rows
+from mfn_model.aggregation._rows import (
+    Check,
+    GradientRows,
+    Gradients,
+    IntArray,
+    column_spans,
+    gradient_rows,
+)
 
 __all__ = ["bulyan", "krum", "mean_of", "multi_krum", "require_byzantine"]
 
 
-def krum(gradients: Gradients, *, byzantine: int) -> Aggregate:
+def krum(gradients: Gradients, *, byzantine: int, check: Check | None = None) -> Aggregate:
     """The gradient with the smallest sum of squared distances to its n − f − 2 nearest others.
 
     P. Blanchard, E. M. El Mhamdi, R. Guerraoui, J. Stainer, "Machine Learning with Adversaries: Byzantine Tolerant
     Gradient Descent", NIPS 2017. Of n gradients, [n, coordinates], f = `byzantine` may be anything, where
-    n >= 2 f + 3. Of equal sums the first client's wins. The result is that client's gradient, float64.
+    n >= 2 f + 3. Of equal sums the first client's wins. The result is that client's gradient, float64. `check` is
+    called before each block of work, and may raise; so it is by every function of this package that takes one.
 
     Raises `ValueError` for too few gradients, and for such as are ragged, empty, NaN, infinite or beyond 1e140.
 
     >>> krum([[0.0], [0.1], [0.2], [0.1], [9.0]], byzantine=1).accepted
     (1,)
     """
-    rows = gradient_rows(gradients)
+    rows = gradient_rows(gradients, check=check)
     require_byzantine("krum", byzantine, rows.clients, 2, 3)
     chosen = lowest_scores(rows, rows.everyone(), neighbours=rows.clients - byzantine - 2, squared=True, keep=1)
     return Aggregate(gradient=rows.row(int(chosen[0])), accepted=indices(chosen), rejected=others(rows.clients, chosen))
 
 
-def multi_krum(gradients: Gradients, *, byzantine: int, keep: int | None = None) -> Aggregate:
+def multi_krum(
+    gradients: Gradients, *, byzantine: int, keep: int | None = None, check: Check | None = None
+) -> Aggregate:
     """The mean of the `keep` gradients with the smallest sums that `krum` compares, float64 [coordinates].
 
     The m-Krum of the same paper: with 1 it is Krum, and the more it keeps the less the result varies. By default, and
     at most, it keeps n − f − 2, as many as each sum counts. Bounds and errors as for `krum`.
     """
-    rows = gradient_rows(gradients)
+    rows = gradient_rows(gradients, check=check)
     require_byzantine("multi_krum", byzantine, rows.clients, 2, 3)
     most = rows.clients - byzantine - 2
     kept = most if keep is None else keep
@@ -46,7 +56,7 @@ def multi_krum(gradients: Gradients, *, byzantine: int, keep: int | None = None)
     return Aggregate(gradient=mean_of(rows, chosen), accepted=indices(chosen), rejected=others(rows.clients, chosen))
 
 
-def bulyan(gradients: Gradients, *, byzantine: int) -> Aggregate:
+def bulyan(gradients: Gradients, *, byzantine: int, check: Check | None = None) -> Aggregate:
     """Krum repeated until n − 2 f gradients are chosen, then the mean of the n − 4 f values nearest to their median.
 
     E. M. El Mhamdi, R. Guerraoui, S. Rouault, "The Hidden Vulnerability of Distributed Learning in Byzantium", ICML
@@ -57,9 +67,9 @@ def bulyan(gradients: Gradients, *, byzantine: int) -> Aggregate:
 
     Raises `ValueError` as `krum` does.
     """
-    rows = gradient_rows(gradients)
+    rows = gradient_rows(gradients, check=check)
     require_byzantine("bulyan", byzantine, rows.clients, 4, 3)
-    chosen = _repeatedly_chosen(squared_distances(rows, rows.everyone()), byzantine, rows.clients - 2 * byzantine)
+    chosen = _repeatedly_chosen(rows, byzantine, rows.clients - 2 * byzantine)
     result = np.empty(rows.coordinates)
     for start, stop in column_spans(rows.coordinates, len(chosen)):
         columns = rows.columns(chosen, start, stop)
@@ -89,11 +99,13 @@ def mean_of(rows: GradientRows, clients: IntArray) -> npt.NDArray[np.float64]:
     return result
 
 
-def _repeatedly_chosen(squares: npt.NDArray[np.float64], f: int, wanted: int) -> IntArray:
+def _repeatedly_chosen(rows: GradientRows, f: int, wanted: int) -> IntArray:
     """The clients that Krum chooses one after the other, each from those left, ascending."""
+    squares = squared_distances(rows, rows.everyone())
     left = np.arange(len(squares), dtype=np.intp)
     chosen: list[int] = []
     while len(chosen) < wanted:
+        rows.check()
         neighbours = min(max(1, len(left) - f - 2), len(left) - 1)
         ascending = np.sort(squares[np.ix_(left, left)], axis=1)
         sums = np.add.reduce(ascending[:, 1 : neighbours + 1], axis=1)

@@ -2,18 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["LARGEST_VALUE", "FloatArray", "GradientRows", "Gradients", "IntArray", "column_spans", "gradient_rows"]
+__all__ = [
+    "LARGEST_VALUE",
+    "Check",
+    "FloatArray",
+    "GradientRows",
+    "Gradients",
+    "IntArray",
+    "column_spans",
+    "gradient_rows",
+]
 
 FloatArray: TypeAlias = npt.NDArray[np.floating[Any]]
 IntArray: TypeAlias = npt.NDArray[np.intp]
 Gradients: TypeAlias = Sequence[npt.ArrayLike] | FloatArray
 """One gradient a client: a matrix [clients, coordinates], or a sequence of vectors of equal length."""
+
+Check: TypeAlias = Callable[[], None]
+"""Called now and then by who aggregates: what it raises ends that."""
 
 LARGEST_VALUE: Final = 1e140
 """A gradient's values lie within ± this, so that no squared distance overflows."""
@@ -28,17 +40,19 @@ class GradientRows:
     """An immutable view of the gradients, of shape [clients, coordinates].
 
     Large gradients stay where they are: a matrix is used as it is, the vectors of a sequence one by one. What is read
-    comes as float64 in fresh memory, so that a caller may work in it.
+    comes as float64 in fresh memory, so that a caller may work in it. `check` is called before each block.
     """
 
-    def __init__(self, rows: Sequence[FloatArray] | FloatArray) -> None:
+    def __init__(self, rows: Sequence[FloatArray] | FloatArray, check: Check | None = None) -> None:
         self._matrix = rows if isinstance(rows, np.ndarray) else None
         self._rows = rows
+        self.check: Check = _nothing if check is None else check
         self.clients = len(rows)
         self.coordinates = len(rows[0])
 
     def block(self, members: IntArray, start: int, stop: int) -> npt.NDArray[np.float64]:
         """The coordinates `start` to `stop` of these clients, [members, stop − start], C-contiguous."""
+        self.check()
         if self._matrix is not None:
             return np.ascontiguousarray(self._matrix[members, start:stop], dtype=np.float64)
         block = np.empty((len(members), stop - start))
@@ -66,8 +80,12 @@ def column_spans(coordinates: int, rows: int, width: int | None = None) -> Itera
         yield start, min(start + step, coordinates)
 
 
-def gradient_rows(gradients: Gradients, dtype: npt.DTypeLike = np.float64) -> GradientRows:
-    """The gradients, checked.
+def _nothing() -> None:
+    """The check of who wants none."""
+
+
+def gradient_rows(gradients: Gradients, dtype: npt.DTypeLike = np.float64, check: Check | None = None) -> GradientRows:
+    """The gradients, checked; `check` is called before each block of them is read.
 
     With `dtype` float32 values are rounded to it first; with float64 a float32 array is kept as it is. Raises
     `ValueError`, with the index of the gradient, when there is none, one is empty, not a vector of real numbers or of
@@ -87,7 +105,7 @@ def gradient_rows(gradients: Gradients, dtype: npt.DTypeLike = np.float64) -> Gr
     if isinstance(rows, list) and len(rows) * rows[0].nbytes <= _STACKED_BYTES:
         rows = np.stack(rows)
     _require_bounded(rows)
-    return GradientRows(rows)
+    return GradientRows(rows, check)
 
 
 def _vectors(gradients: Sequence[npt.ArrayLike] | FloatArray, wanted: np.dtype[Any]) -> list[FloatArray]:

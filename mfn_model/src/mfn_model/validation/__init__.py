@@ -17,7 +17,14 @@ from mfn_model.validation._recovery import (
     cross_validate_recovery,
     recovery_features,
 )
-from mfn_model.validation._run import SAMPLES, Simulate, ValidationResult, run_validation
+from mfn_model.validation._run import (
+    SAMPLES,
+    Simulate,
+    SimulateInPieces,
+    ValidationResult,
+    run_validation,
+    validation_in_pieces,
+)
 
 __all__ = [
     "RECOVERABLE",
@@ -26,9 +33,11 @@ __all__ = [
     "Recoverable",
     "RecoveryReport",
     "Simulate",
+    "SimulateInPieces",
     "ValidationCancelledError",
     "ValidationResult",
     "cross_validate_recovery",
     "recovery_features",
     "run_validation",
+    "validation_in_pieces",
 ]

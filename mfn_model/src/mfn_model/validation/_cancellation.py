@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from typing import TypeVar
 
-__all__ = ["ValidationCancelledError", "cancellation_check"]
+__all__ = ["ValidationCancelledError", "cancellation_check", "completed"]
+
+Y = TypeVar("Y")
+R = TypeVar("R")
 
 
 class ValidationCancelledError(RuntimeError):
@@ -27,3 +31,14 @@ def cancellation_check(cancelled: Callable[[], bool] | None, stage: str) -> Call
             raise ValidationCancelledError(stage)
 
     return check
+
+
+def completed(pieces: Generator[Y, None, R], before: Callable[[Y], None]) -> R:
+    """What a computation in pieces returns; `before` is called with what it yields before each, and may raise."""
+    while True:
+        try:
+            announced = next(pieces)
+        except StopIteration as done:
+            result: R = done.value
+            return result
+        before(announced)

@@ -7,7 +7,7 @@ without the reaction where it provably has no effect.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from typing import Final
 
 import numpy as np
@@ -26,8 +26,9 @@ from mfn_model.mycelium import (
     TURING_KICK,
     draw_initial_fields,
 )
+from mfn_model.validation._cancellation import completed
 
-__all__ = ["DEFAULT_ALPHA", "DEFAULT_SPIKE_PROBABILITY", "draw_field", "unreachable_threshold"]
+__all__ = ["DEFAULT_ALPHA", "DEFAULT_SPIKE_PROBABILITY", "draw_field", "drawn_in_pieces", "unreachable_threshold"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -36,7 +37,7 @@ DEFAULT_SPIKE_PROBABILITY: Final = 0.25
 
 _TURING_THRESHOLD: Final = 0.75
 _JITTER_VARIANCE: Final = 0.0005
-_CELLS_BETWEEN_CHECKS: Final = 2**16
+_CELL_STEPS_OF_A_PIECE: Final = 2**16
 
 
 class _Torus:
@@ -74,16 +75,39 @@ def draw_field(
 
     `check` is called every 65,536 cell-steps or so, and may raise.
     """
+    pieces = drawn_in_pieces(
+        generator,
+        grid_size,
+        steps,
+        alpha=alpha,
+        spike_probability=spike_probability,
+        turing_enabled=turing_enabled,
+        jitter=jitter,
+    )
+    return completed(pieces, lambda _: None if check is None else check())
+
+
+def drawn_in_pieces(
+    generator: np.random.Generator,
+    grid_size: int,
+    steps: int,
+    *,
+    alpha: float = DEFAULT_ALPHA,
+    spike_probability: float = DEFAULT_SPIKE_PROBABILITY,
+    turing_enabled: bool = True,
+    jitter: bool = False,
+) -> Generator[None, None, tuple[FloatArray, int]]:
+    """The same as a computation that yields before every 65,536 cell-steps or so."""
     potential, activator, inhibitor = _Torus(grid_size), _Torus(grid_size), _Torus(grid_size)
     species = (potential, activator, inhibitor) if turing_enabled else (potential,)
     draw_initial_fields(generator, [each.cells for each in species])
     reacting = turing_enabled and not unreachable_threshold(steps)
     change, other = np.empty((grid_size, grid_size)), np.empty((grid_size, grid_size))
-    between_checks = max(1, _CELLS_BETWEEN_CHECKS // grid_size**2)
+    piece = max(1, _CELL_STEPS_OF_A_PIECE // grid_size**2)
     v, growth_events = potential.cells, 0
     for step in range(steps):
-        if check is not None and step % between_checks == 0:
-            check()
+        if step % piece == 0:
+            yield
         if generator.random() < spike_probability:
             row, column = int(generator.integers(0, grid_size)), int(generator.integers(0, grid_size))
             v[row, column] += generator.normal(SPIKE_MEAN, SPIKE_STD)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from typing import Final, TypeAlias
 
@@ -14,16 +14,21 @@ from mfn_model.dimension import box_counting_dimension_legacy
 from mfn_model.growth import generate_ifs
 from mfn_model.nernst import nernst_potential, nernst_potential_alternative, rt_over_f_mv
 from mfn_model.statistics import active_mask, mean_and_std
-from mfn_model.validation._cancellation import cancellation_check
-from mfn_model.validation._fields import draw_field
-from mfn_model.validation._training import train
+from mfn_model.validation._cancellation import cancellation_check, completed
+from mfn_model.validation._fields import drawn_in_pieces
+from mfn_model.validation._training import trained_in_pieces
 
-__all__ = ["SAMPLES", "Simulate", "ValidationResult", "run_validation"]
+__all__ = ["SAMPLES", "Simulate", "SimulateInPieces", "ValidationResult", "run_validation", "validation_in_pieces"]
 
 Float32Array: TypeAlias = npt.NDArray[np.float32]
 
 Simulate: TypeAlias = Callable[[np.random.Generator], tuple[npt.NDArray[np.float64], int]]
 """Draws a field, [N, N] float64 in V, and its growth events from a generator, which it leaves where its draws end."""
+
+SimulateInPieces: TypeAlias = Callable[
+    [np.random.Generator], Generator[None, None, tuple[npt.NDArray[np.float64], int]]
+]
+"""The same as a computation that yields now and then."""
 
 SAMPLES: Final = 16
 """Fields that the network is trained on."""
@@ -103,39 +108,85 @@ def run_validation(
     Nothing is shared with other runs, so that any number may run at once. Raises `ValueError` that lists everything
     out of its bound, and for a field of another shape or with NaN; `ValidationCancelledError` once `cancelled` is true.
     """
+    pieces = validation_in_pieces(
+        seed=seed,
+        epochs=epochs,
+        batch_size=batch_size,
+        grid_size=grid_size,
+        steps=steps,
+        turing_enabled=turing_enabled,
+        jitter=jitter,
+        simulate=None if simulate is None else lambda generator: _in_one_piece(simulate, generator),
+    )
+    return completed(pieces, lambda stage: cancellation_check(cancelled, stage)())
+
+
+def validation_in_pieces(
+    *,
+    seed: int = 42,
+    epochs: int = 1,
+    batch_size: int = 4,
+    grid_size: int = 64,
+    steps: int = 64,
+    turing_enabled: bool = True,
+    jitter: bool = False,
+    simulate: SimulateInPieces | None = None,
+) -> Generator[str, None, ValidationResult]:
+    """`run_validation` as a computation in pieces, for callers that do other things in between, or stop.
+
+    It yields what is about to begin, or goes on, before every 65,536 cell-steps or so of a field, where `simulate`
+    does, and before every batch, and returns the result at last. Pieces may be computed in different threads, one at a
+    time. Raises `ValueError` at once, or in a piece, as `run_validation` does.
+    """
     problems = integer_problems("seed", seed, 0) + integer_problems("epochs", epochs, 1)
     problems += integer_problems("batch_size", batch_size, 1) + integer_problems("grid_size", grid_size, 1)
     refuse(problems + integer_problems("steps", steps, 0))
 
-    def field(generator: np.random.Generator, stage: str) -> tuple[npt.NDArray[np.float64], int]:
-        check = cancellation_check(cancelled, stage)
-        check()
-        if simulate is not None:
-            drawn, events = simulate(generator)
-            return _square(drawn, grid_size), events
-        return draw_field(generator, grid_size, steps, turing_enabled=turing_enabled, jitter=jitter, check=check)
+    def built_in(generator: np.random.Generator) -> Generator[None, None, tuple[npt.NDArray[np.float64], int]]:
+        return drawn_in_pieces(generator, grid_size, steps, turing_enabled=turing_enabled, jitter=jitter)
+
+    field = built_in if simulate is None else simulate
+    return _pieces(field, seed=seed, epochs=epochs, batch_size=batch_size, side=grid_size)
+
+
+def _pieces(
+    simulate: SimulateInPieces, *, seed: int, epochs: int, batch_size: int, side: int
+) -> Generator[str, None, ValidationResult]:
+    def field(generator: np.random.Generator, stage: str) -> Generator[str, None, tuple[npt.NDArray[np.float64], int]]:
+        yield stage
+        pieces = simulate(generator)
+        try:
+            while True:
+                try:
+                    next(pieces)
+                except StopIteration as drawn:
+                    values, events = drawn.value
+                    return _square(values, side), events
+                yield stage
+        finally:
+            pieces.close()
 
     generator = np.random.default_rng(seed)
     rows: list[tuple[float, float, float, float]] = []
     lowest: list[float] = []
     rates: list[float] = []
     for number in range(SAMPLES):
-        values, _ = field(generator, f"field {number + 1} of {SAMPLES}")
+        values, _ = yield from field(generator, f"field {number + 1} of {SAMPLES}")
         mean, deviation = mean_and_std(values)
         rows.append((box_counting_dimension_legacy(active_mask(values)), mean, deviation, float(values.max())))
         lowest.append(float(values.min()))
         rates.append(generate_ifs(generator, points=_IFS_POINTS).lyapunov_legacy)
     inputs, targets = _learned(rows)
-    losses = train(
-        inputs,
-        targets,
-        seed=seed,
-        epochs=epochs,
-        batch_size=batch_size,
-        before_batch=lambda number: cancellation_check(cancelled, f"batch {number + 1}")(),
-    )
+    training = trained_in_pieces(inputs, targets, seed=seed, epochs=epochs, batch_size=batch_size)
+    while True:
+        try:
+            batches = next(training)
+        except StopIteration as trained:
+            losses = trained.value
+            break
+        yield f"batch {batches + 1}"
     example = np.random.default_rng(seed + 1)
-    values, growth_events = field(example, "the example field")
+    values, growth_events = yield from field(example, "the example field")
     return ValidationResult(
         loss_start=losses.first,
         loss_final=losses.last,
@@ -149,6 +200,14 @@ def run_validation(
         nernst_numeric_mv=nernst_potential(1, 0.005, 0.140) * 1000.0,
         nernst_rtfz_mv=rt_over_f_mv(),
     )
+
+
+def _in_one_piece(
+    simulate: Simulate, generator: np.random.Generator
+) -> Generator[None, None, tuple[npt.NDArray[np.float64], int]]:
+    """A simulation that never yields, where one that does is asked for."""
+    yield from ()
+    return simulate(generator)
 
 
 def _learned(rows: list[tuple[float, float, float, float]]) -> tuple[Float32Array, Float32Array]:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
+from mfn_model.validation._cancellation import completed
 from mfn_model.validation._network import Network, draw_network
 from mfn_model.validation._streams import TwisterStream, permutation
 
-__all__ = ["Adam", "Losses", "train"]
+__all__ = ["Adam", "Losses", "train", "trained_in_pieces"]
 
 Float32Array = npt.NDArray[np.float32]
 
@@ -60,6 +61,13 @@ def train(
     From the stream of `seed` come the network's weights, then for each epoch an integer that is not used and the seed
     of its permutation. `before_batch` is called with the number of batches done and may raise.
     """
+    return completed(trained_in_pieces(inputs, targets, seed=seed, epochs=epochs, batch_size=batch_size), before_batch)
+
+
+def trained_in_pieces(
+    inputs: Float32Array, targets: Float32Array, *, seed: int, epochs: int, batch_size: int
+) -> Generator[int, None, Losses]:
+    """The same as a computation that yields the number of batches done before each."""
     stream = TwisterStream(seed)
     network = draw_network(stream)
     adam = Adam(network.parameters.size)
@@ -69,7 +77,7 @@ def train(
         stream.integer()
         order = permutation(stream.integer(), len(inputs))
         for start in range(0, len(order), batch_size):
-            before_batch(batches)
+            yield batches
             batch = order[start : start + batch_size]
             losses[1:] = [_trained(network, adam, inputs[batch], targets[batch])]
             batches += 1
