@@ -11,6 +11,7 @@ import pytest
 from mfn_core.components import ComponentKind
 from mfn_core.config import ConfigError, Problem
 from mfn_core.registry import HOOK_KINDS, PluginRegistry
+from mfn_model import MODELS
 
 Install = Callable[..., None]
 
@@ -260,3 +261,66 @@ def test_installed_plugins_are_listed_without_importing_them(install_plugin: Ins
     assert plugin.summary == "a distribution of a test"
     assert plugin.target == "slime_module"
     assert "slime_module" not in sys.modules
+
+
+# Field models.
+
+MODEL = """
+from mfn_model import FieldModel, Species
+
+def model(name, description="a quantity"):
+    species = (Species(name="u", unit="1", description=description),)
+    return FieldModel(
+        name=name, summary="a model", species=species, parameters=(), boundary="periodic", source="a test"
+    )
+
+@hookimpl
+def mfn_models():
+    return [{models}]
+"""
+
+
+def test_the_models_of_a_plugin_are_known_and_registered_when_asked_for(install_plugin: Install) -> None:
+    install_plugin("slime", MODEL.format(models="model('registry_slime')"))
+    registry = PluginRegistry(["slime"])
+    (declared,) = registry.models.values()
+    assert (declared.model.name, declared.plugin) == ("registry_slime", "slime")
+    assert declared.origin == "plugin 'slime' (dist-slime 1.2.3)"
+    assert "registry_slime" not in MODELS
+    assert registry.register_models() == []
+    assert registry.register_models() == []
+    assert MODELS["registry_slime"] is declared.model
+
+
+def test_two_plugins_may_not_declare_different_models_of_one_name(install_plugin: Install) -> None:
+    install_plugin("slime", MODEL.format(models="model('registry_twice')"))
+    install_plugin("mould", MODEL.format(models="model('registry_twice', 'another'), model('registry_once')"))
+    install_plugin("lichen", MODEL.format(models="model('registry_twice')"))
+    problem = only(refused("slime", "mould"))
+    assert problem.path == "server.plugins[1]"
+    assert problem.message == (
+        "model 'registry_twice' is declared by plugin 'slime' (dist-slime 1.2.3) "
+        "and by plugin 'mould' (dist-mould 1.2.3)"
+    )
+    assert set(PluginRegistry(["slime", "lichen"]).models) == {"registry_twice"}  # the same declaration
+
+
+def test_a_name_of_the_catalogue_is_taken(install_plugin: Install) -> None:
+    install_plugin("slime", MODEL.format(models="model('mycelium'), model('registry_free')"))
+    registry = PluginRegistry(["slime"])
+    problem = only(tuple(registry.register_models()))
+    assert problem.path == "server.plugins"
+    assert "'mycelium' is already registered by mfn_model" in problem.message
+    assert "by plugin 'slime' (dist-slime 1.2.3)" in problem.message
+    assert MODELS["mycelium"].species[0].name == "potential"
+    assert "registry_free" in MODELS
+
+
+def test_what_is_no_model_is_refused(install_plugin: Install) -> None:
+    install_plugin("slime", MODEL.format(models="'heat', model('registry_beside')"))
+    assert "declares a str, which is no FieldModel" in only(refused("slime")).message
+    install_plugin("mould", "@hookimpl\ndef mfn_models():\n    return None\n")
+    assert "must return a sequence of FieldModel, not NoneType" in only(refused("mould")).message
+    install_plugin("lichen", "from mfn_model import FieldModel\n@hookimpl\ndef mfn_models():\n    FieldModel()\n")
+    message = only(refused("lichen")).message
+    assert "mfn_models() of plugin 'lichen' (dist-lichen 1.2.3) failed: TypeError" in message

@@ -22,6 +22,7 @@ from mfn_core.components import ComponentSpec
 if TYPE_CHECKING:
     from mfn_core.assembly import Plan
     from mfn_core.config import Problem
+    from mfn_model import FieldModel
 
 __all__ = ["ENTRY_POINT_GROUP", "PROJECT", "hookimpl", "hookspec"]
 
@@ -79,13 +80,22 @@ def mfn_middlewares() -> Sequence[ComponentSpec]:
 
 @hookspec
 def mfn_executors() -> Sequence[ComponentSpec]:
-    """Executors; a factory makes a `concurrent.futures.Executor`. Section `[executors.NAME]`."""
+    """Executors; a factory makes a `concurrent.futures.Executor` of threads, or a `mfn_core.compute.RemoteExecutor`.
+
+    Section `[executors.NAME]`.
+    """
     raise NotImplementedError  # a specification has no body
 
 
 @hookspec
 def mfn_telemetry() -> Sequence[ComponentSpec]:
     """Telemetry; a factory makes a `mfn_core.middleware.Middleware` that observes. Section `[telemetry.NAME]`."""
+    raise NotImplementedError  # a specification has no body
+
+
+@hookspec
+def mfn_models() -> Sequence[FieldModel]:
+    """Field models; no section. An engine that computes every declared model computes these too."""
     raise NotImplementedError  # a specification has no body
 
 

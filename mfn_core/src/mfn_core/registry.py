@@ -14,13 +14,14 @@ import pluggy
 from attrs import frozen
 
 from mfn_core import hookspecs
+from mfn_core._plugin_models import DeclaredModel, collect_models, register_models
 from mfn_core.components import ComponentKind, ComponentSpec
 from mfn_core.config import ConfigError, Problem, join_path, suggest
 
 if TYPE_CHECKING:
     from mfn_core.assembly import Plan
 
-__all__ = ["HOOK_KINDS", "InstalledPlugin", "LoadedPlugin", "PluginRegistry", "Registered"]
+__all__ = ["HOOK_KINDS", "DeclaredModel", "InstalledPlugin", "LoadedPlugin", "PluginRegistry", "Registered"]
 
 _log = logging.getLogger(__name__)
 
@@ -39,7 +40,7 @@ HOOK_KINDS: Mapping[str, ComponentKind] = MappingProxyType(
 )
 """The hooks that declare components, and the kind that each declares."""
 
-KNOWN_HOOKS = (*HOOK_KINDS, "mfn_check")
+KNOWN_HOOKS = (*HOOK_KINDS, "mfn_models", "mfn_check")
 
 
 @frozen(kw_only=True)
@@ -81,7 +82,7 @@ class Registered:
 
 
 class PluginRegistry:
-    """Loads the named plugins and no other, and knows their components by kind and name.
+    """Loads the named plugins and no other, and knows their components by kind and name, and their field models.
 
     All hooks are called here, once, while the registry is made; `mfn_check` alone is called later, by `check`.
     """
@@ -97,10 +98,11 @@ class PluginRegistry:
         Raises:
             ConfigError: with the problem of every plugin that is missing or named twice, cannot be imported,
                 implements a hook that does not exist or with other arguments, declares something that is no
-                `ComponentSpec`, or declares a component that another one has declared.
+                `ComponentSpec` or no `FieldModel`, or declares a component or a model that another one has declared.
         """
         self._manager = _manager()
         self._components: dict[ComponentKind, dict[str, Registered]] = {kind: {} for kind in ComponentKind}
+        self._models: dict[str, DeclaredModel] = {}
         self._plugins: dict[str, LoadedPlugin] = {}
         found: list[Problem] = []
         for index, name in enumerate(names):
@@ -139,6 +141,19 @@ class PluginRegistry:
     def components(self, kind: ComponentKind) -> Mapping[str, Registered]:
         """The components of one kind by name, in the order in which their plugins were named."""
         return MappingProxyType(self._components[kind])
+
+    @property
+    def models(self) -> Mapping[str, DeclaredModel]:
+        """The field models of the plugins by name, in the order in which their plugins were named."""
+        return MappingProxyType(self._models)
+
+    def register_models(self) -> list[Problem]:
+        """Add the field models to the catalogue of this process; safe to do twice.
+
+        A model whose name is taken there by a different declaration, such as one of `mfn_model`, is left out; what is
+        returned says so.
+        """
+        return register_models(self._models.values())
 
     def check(self, plan: Plan) -> list[Problem]:
         """What the plugins find wrong with a whole configuration, by their `mfn_check` hooks."""
@@ -197,8 +212,17 @@ class PluginRegistry:
                 continue
             for spec in specs:
                 problems += self._register(kind, hook, spec, loaded)
+        if self._implements(plugin, "mfn_models"):
+            problems += self._take_models(loaded)
         if problems:
             raise ConfigError(problems)
+
+    def _take_models(self, plugin: LoadedPlugin) -> Iterable[Problem]:
+        try:
+            models = _declared("mfn_models", self._call(plugin.plugin, "mfn_models"), "FieldModel")
+        except Exception as failed:  # noqa: BLE001 - the defect of one plugin is reported beside the rest
+            return [_hook_failed(plugin, "mfn_models", failed)]
+        return collect_models(models, plugin.name, _in_full(plugin.name, plugin.distribution), self._models)
 
     def _implements(self, plugin: Any, hook: str) -> bool:
         return any(caller.name == hook for caller in self._manager.get_hookcallers(plugin) or ())
@@ -354,11 +378,11 @@ def _check_hooks(plugin: LoadedPlugin) -> None:
         raise ConfigError(problems)
 
 
-def _declared(hook: str, results: Sequence[object]) -> list[object]:
+def _declared(hook: str, results: Sequence[object], what: str = "ComponentSpec") -> list[object]:
     """What one plugin's hook returned; pluggy leaves out a None, which is a forgotten `return`."""
     result = results[0] if results else None
     if isinstance(result, ComponentSpec | str | Mapping) or not isinstance(result, Iterable):
-        raise TypeError(f"it must return a sequence of ComponentSpec, not {type(result).__name__}")
+        raise TypeError(f"it must return a sequence of {what}, not {type(result).__name__}")
     return list(result)
 
 

@@ -16,8 +16,10 @@ from mfn_model import (
     MYCELIUM_RD,
     FieldSpec,
     FieldState,
+    models,
     mycelium_rd_spec,
     mycelium_spec,
+    reference,
     reference_mycelium,
     reference_mycelium_rd,
 )
@@ -30,7 +32,10 @@ _REFERENCES: Mapping[str, Callable[[FieldSpec, int], FieldState]] = {
     MYCELIUM.name: reference_mycelium,
     MYCELIUM_RD.name: reference_mycelium_rd,
 }
-"""The plain evaluation of every model that `specs` tries."""
+"""Evaluations written by hand; those of other models are interpreted from their declarations."""
+
+_OTHERS = tuple(getattr(models, name) for name in models.__all__)
+"""The models whose declaration is their only definition."""
 
 
 class CancelledAfter:
@@ -108,6 +113,11 @@ class BackendCases:
         "rd: one cell": mycelium_rd_spec(seed=8, grid_size=1, spike_probability=0.5, boundary="dirichlet"),
         "rd: two cells a side": mycelium_rd_spec(seed=9, grid_size=2, spike_probability=0.5, boundary="neumann"),
         "rd: a grid of odd size": mycelium_rd_spec(seed=10, grid_size=201, spike_probability=0.9, boundary="neumann"),
+        **{
+            f"{model.name}: {boundary}": FieldSpec(model=model.name, seed=11 + size, grid_size=size, boundary=boundary)
+            for model in _OTHERS
+            for size, boundary in enumerate(model.boundaries, 20)
+        },
     }
     """Specifications by what they try; those that the backend does not support are left out."""
 
@@ -118,7 +128,7 @@ class BackendCases:
 
     def reference(self, spec: FieldSpec, steps: int) -> FieldState:
         """The true state of one of `specs`."""
-        return _REFERENCES[spec.model](spec, steps)
+        return _REFERENCES.get(spec.model, reference)(spec, steps)
 
     # What the tests share.
 
