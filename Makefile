@@ -7,11 +7,12 @@ BIN := $(VENV)/bin
 PACKAGES := proto mfn_model mfn_signing mfn_core mfn_grpc mfn_client mfn $(patsubst %/pyproject.toml,%,$(wildcard mfn_plugins/*/pyproject.toml))
 MODULES := mfn_proto mfn_model mfn_signing mfn_core mfn_grpc mfn_client mfn $(foreach p,$(wildcard mfn_plugins/*),$(notdir $(wildcard $(p)/src/mfn_*)))
 STAMP := $(VENV)/.installed
+BUF := npx --yes @bufbuild/buf@1
 WORKERS ?= auto
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-interop check lint types serve bench proto lint-proto format requirements clean
+.PHONY: help setup demo test test-slow test-interop check lint types serve bench proto lint-proto accept-proto format requirements clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | awk -F'\t' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -58,9 +59,13 @@ bench: setup ## Measure, and print ratios against stated peers
 proto: setup ## Generate the code of the .proto files again
 	$(BIN)/python proto/generate.py
 
-lint-proto: setup ## Lint the .proto files with buf, which npx brings
+lint-proto: setup ## Lint the .proto files, and compare them with proto/baseline.binpb, with buf, which npx brings
 	@command -v npx >/dev/null || { echo "lint-proto needs npx (node and npm) on the PATH" >&2; exit 1; }
-	cd proto && npx --yes @bufbuild/buf lint
+	cd proto && $(BUF) lint
+	cd proto && $(BUF) build -o -#format=binpb | $(BUF) breaking -#format=binpb --against baseline.binpb --exclude-imports
+
+accept-proto: lint-proto ## Make the .proto files as they are what lint-proto compares with
+	cd proto && $(BUF) build --exclude-source-info -o baseline.binpb
 
 format: setup ## Format the code
 	$(BIN)/ruff check --fix --exit-zero --quiet .

@@ -10,9 +10,6 @@ interleaved, so that what else the machine does meets both. A second table has t
 from __future__ import annotations
 
 import argparse
-import json
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -22,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from _report import RESULTS, machine, write
 
 from mfn_model import box_counting_dimension_legacy
 from mfn_model.dimension import (
@@ -69,7 +67,7 @@ def summary(times: list[float]) -> dict[str, float]:
 
 
 def shown(times: dict[str, float]) -> str:
-    return f"{times['median']:8.3f} [{times['least']:8.3f} … {times['largest']:8.3f}]"
+    return f"{times['median']:.3f} ({times['least']:.3f}–{times['largest']:.3f})"
 
 
 def compare(mask: Mask, rounds: int) -> dict[str, Any]:
@@ -88,25 +86,11 @@ def compare(mask: Mask, rounds: int) -> dict[str, Any]:
     }
 
 
-def machine() -> str:
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        model = names[0] if names else model
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    return (
-        f"{model}, {cores} core(s) allowed{load}; "
-        f"{platform.python_implementation()} {platform.python_version()}, NumPy {np.__version__}"
-    )
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=15, help="interleaved runs of each side (default 15)")
     parser.add_argument("--side", type=int, help="one side instead of the standard ones")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there as well")
+    parser.add_argument("--json", type=Path, default=RESULTS / "box_counting.json", help="file for the numbers")
     options = parser.parse_args()
     sides = SIDES if options.side is None else (options.side,)
     masks = {
@@ -115,16 +99,22 @@ def main() -> None:
         for density in DENSITIES
     }
 
-    report: dict[str, Any] = {"machine": machine(), "rounds": options.rounds, "legacy": [], "others": []}
+    report: dict[str, Any] = {
+        "script": "box_counting",
+        "machine": machine(),
+        "rounds": options.rounds,
+        "legacy": [],
+        "others": [],
+    }
     print(report["machine"])
-    print(f"milliseconds: median [least … largest] of {options.rounds} interleaved runs\n")
-    print("mask           reshape and any                   box_counting_dimension_legacy      ratio")
+    print(f"milliseconds: median (least–largest) of {options.rounds} interleaved runs\n")
+    print(f"{'mask':14} {'reshape and any':>24}  {'box_counting_dimension_legacy':>29}   ratio")
     for (side, density), mask in masks.items():
         row = compare(mask, options.rounds)
         report["legacy"].append({"side": side, "density": density, **row})
         print(
-            f"{side:5d}² {density:<7g} {shown(row['peer_ms'])}  {shown(row['ours_ms'])}"
-            f"   {row['ratio']:6.2f} [{row['ratio_least']:.2f} … {row['ratio_largest']:.2f}]"
+            f"{side:5d}² {density:<7g} {shown(row['peer_ms']):>24}  {shown(row['ours_ms']):>29}"
+            f"   {row['ratio']:.2f} ({row['ratio_least']:.2f}–{row['ratio_largest']:.2f})"
         )
     print(f"\nmask           {'  '.join(f'{each.__name__:>31}' for each in OTHERS)}")
     for (side, density), mask in masks.items():
@@ -133,8 +123,7 @@ def main() -> None:
         }
         report["others"].append({"side": side, "density": density, "ms": times})
         print(f"{side:5d}² {density:<7g} {'  '.join(f'{shown(each):>31}' for each in times.values())}")
-    if options.json is not None:
-        options.json.write_text(json.dumps(report, indent=2, ensure_ascii=False) + "\n", "utf-8")
+    write(options.json, report)
 
 
 if __name__ == "__main__":

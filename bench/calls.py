@@ -1,6 +1,6 @@
 """Calls a second of server CPU, through the whole chain, against a bare grpc.aio echo.
 
-    python bench/calls.py [--rounds 5] [--seconds 3] [--concurrency 64]
+    python bench/calls.py [--rounds 5] [--seconds 3] [--concurrency 64] [--json FILE]
 
 Every call of MFN is ComputeNernst with an input and a nonce of its own: signed and checked (HMAC scheme v2), counted
 by the token bucket, decoded, validated, computed, encoded and written to the audit file. The echo gives its message
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import statistics
 import subprocess
 import sys
@@ -22,7 +21,8 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+
+from _report import RESULTS, machine, spread, write
 
 HERE = Path(__file__).parent
 TICK = os.sysconf("SC_CLK_TCK")
@@ -81,12 +81,12 @@ def cpu_seconds(pid: int) -> float:
     return total / TICK
 
 
-def measure(address: str, pid: int, options: argparse.Namespace, *key: str) -> dict[str, float]:
+def measure(address: str, pid: int, options: argparse.Namespace, *key: str, call: str = "nernst") -> dict[str, float]:
     """One run of the client against a server."""
     client = subprocess.Popen(
         [
             *("taskset", "-c", "1", sys.executable, str(HERE / "_load.py")),
-            *(address, str(options.seconds), str(options.concurrency), *key),
+            *(address, str(options.seconds), str(options.concurrency), call, *key),
         ],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -108,23 +108,14 @@ def measure(address: str, pid: int, options: argparse.Namespace, *key: str) -> d
     return found
 
 
-def spread(values: list[float]) -> str:
-    return f"{statistics.median(values):9,.0f} ({min(values):,.0f}–{max(values):,.0f})"
-
-
-def machine() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    model = next((line.partition(":")[2].strip() for line in lines if "model name" in line), platform.processor())
-    return f"{model}, {os.cpu_count()} cores, Python {platform.python_version()}, Linux {platform.release()}"
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=3.0)
     parser.add_argument("--concurrency", type=int, default=64)
-    parser.add_argument("--json", type=Path, default=HERE / "results" / "calls.json")
+    parser.add_argument("--json", type=Path, default=RESULTS / "calls.json")
     options = parser.parse_args()
+    where = machine()
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in ("echo", *TRANSPORTS)}
     with tempfile.TemporaryDirectory() as temporary:
         directory = Path(temporary)
@@ -151,25 +142,25 @@ def main() -> None:
                     runs[name].append(found)
                     answered += 0 if name == "echo" else found["total"]
         recorded = sum(1 for each in TRANSPORTS for _ in (directory / f"{each}.jsonl").open())
-    report(runs, options)
+    report(runs, options, where)
     print(f"audit: {recorded:,} records of {answered:,.0f} answered calls")
     if recorded != answered:
         sys.exit("the audit does not hold every call")
-    options.json.parent.mkdir(exist_ok=True)
-    result: dict[str, Any] = {
-        "machine": machine(),
-        "rounds": options.rounds,
-        "seconds": options.seconds,
-        "concurrency": options.concurrency,
-        "runs": runs,
-    }
-    options.json.write_text(json.dumps(result, indent=2) + "\n")
-
-
-def report(runs: dict[str, list[dict[str, float]]], options: argparse.Namespace) -> None:
-    print(
-        f"ComputeNernst, {options.concurrency} in flight, {options.rounds} rounds of {options.seconds:g} s; {machine()}"
+    write(
+        options.json,
+        {
+            "script": "calls",
+            "machine": where,
+            "rounds": options.rounds,
+            "seconds": options.seconds,
+            "concurrency": options.concurrency,
+            "runs": runs,
+        },
     )
+
+
+def report(runs: dict[str, list[dict[str, float]]], options: argparse.Namespace, where: str) -> None:
+    print(f"ComputeNernst, {options.concurrency} in flight, {options.rounds} rounds of {options.seconds:g} s; {where}")
     print(f"{'server':6} {'calls/CPU second':>26} {'µs CPU a call':>20} {'calls/s':>24} {'p99 ms':>8}   ratio to echo")
     for name, found in runs.items():
         ratios = [

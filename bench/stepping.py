@@ -1,6 +1,6 @@
 """Stepping with the numpy engine against the plain evaluation with np.roll, on one core.
 
-    taskset -c 0 python bench/stepping.py [--rounds 9] [--grid N --steps S]
+    taskset -c 0 python bench/stepping.py [--rounds 9] [--grid N --steps S] [--json FILE]
 
 Both sides do the whole work of a call: draw the initial fields, step, give the field. Runs are interleaved, so that
 what else the machine does meets both. A second table compares n calls of one step with one call of n.
@@ -9,15 +9,15 @@ what else the machine does meets both. A second table compares n calls of one st
 from __future__ import annotations
 
 import argparse
-import os
-import platform
 import statistics
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from _report import RESULTS, machine, spread, write
 
 from mfn_core.compute import NeverCancelled
 from mfn_engine_numpy import NumpyBackend
@@ -69,12 +69,11 @@ def seconds(work: Callable[[], object]) -> float:
     return time.perf_counter() - start
 
 
-def spread(times: list[float]) -> str:
-    low, middle, high = (value * 1e3 for value in (min(times), statistics.median(times), max(times)))
-    return f"{middle:9.3f} [{low:9.3f} … {high:9.3f}]"
+def milliseconds(times: list[float]) -> str:
+    return spread([1e3 * each for each in times], ".3f")
 
 
-def compare(grid_size: int, steps: int, rounds: int) -> None:
+def compare(grid_size: int, steps: int, rounds: int) -> dict[str, Any]:
     spec = mycelium_spec(seed=1, grid_size=grid_size)
     assert np.array_equal(naive(spec, steps), engine(spec, steps)), "the two sides disagree"
     peer, ours = [], []
@@ -82,15 +81,15 @@ def compare(grid_size: int, steps: int, rounds: int) -> None:
         peer.append(seconds(lambda: naive(spec, steps)))
         ours.append(seconds(lambda: engine(spec, steps)))
     ratios = [one / other for one, other in zip(peer, ours, strict=True)]
-    ratio = statistics.median(peer) / statistics.median(ours)
     rate = grid_size**2 * steps / statistics.median(ours) / 1e6
     print(
-        f"{grid_size:5d}² × {steps:<4d} {spread(peer)}  {spread(ours)}  {rate:8.0f}"
-        f"   {ratio:5.2f} [{min(ratios):.2f} … {max(ratios):.2f}]"
+        f"{grid_size:5d}² × {steps:<4d} {milliseconds(peer):>31}  {milliseconds(ours):>31} {rate:18.0f}"
+        f"   {spread(ratios, '.2f')}"
     )
+    return {"grid_size": grid_size, "steps": steps, "naive_seconds": peer, "engine_seconds": ours}
 
 
-def split(grid_size: int, steps: int, rounds: int) -> None:
+def split(grid_size: int, steps: int, rounds: int) -> dict[str, Any]:
     spec = mycelium_spec(seed=1, grid_size=grid_size)
     whole, single = NumpyBackend().open(spec), NumpyBackend().open(spec)
 
@@ -102,22 +101,12 @@ def split(grid_size: int, steps: int, rounds: int) -> None:
     for _ in range(rounds):
         at_once.append(seconds(lambda: whole.step(steps, NEVER)))
         apart.append(seconds(one_by_one))
-    ratio = statistics.median(apart) / statistics.median(at_once)
-    print(f"{grid_size:5d}² × {steps:<4d} {spread(at_once)}  {spread(apart)}   {ratio:6.3f}")
-
-
-def machine() -> str:
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path("/proc/cpuinfo")
-    if cpuinfo.exists():
-        names = [line.split(":", 1)[1].strip() for line in cpuinfo.read_text().splitlines() if "model name" in line]
-        model = names[0] if names else model
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    load = f", load {os.getloadavg()[0]:.1f}" if hasattr(os, "getloadavg") else ""
-    return (
-        f"{model}, {cores} core(s) allowed{load}; "
-        f"{platform.python_implementation()} {platform.python_version()}, NumPy {np.__version__}"
+    ratios = [one / other for one, other in zip(apart, at_once, strict=True)]
+    print(
+        f"{grid_size:5d}² × {steps:<4d} {milliseconds(at_once):>31}  {milliseconds(apart):>31}   "
+        f"{spread(ratios, '.3f')}"
     )
+    return {"grid_size": grid_size, "steps": steps, "one_call_seconds": at_once, "step_by_step_seconds": apart}
 
 
 def main() -> None:
@@ -125,17 +114,27 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9, help="interleaved runs of each side (default 9)")
     parser.add_argument("--grid", type=int, help="one grid instead of the standard workloads")
     parser.add_argument("--steps", type=int, default=100, help="steps for --grid (default 100)")
+    parser.add_argument("--json", type=Path, default=RESULTS / "stepping.json", help="file for the numbers")
     options = parser.parse_args()
     workloads = WORKLOADS if options.grid is None else ((options.grid, options.steps),)
 
-    print(machine())
-    print(f"milliseconds: median [least … largest] of {options.rounds} interleaved runs\n")
-    print("workload      naive                              engine                    10⁶ cell-steps/s   ratio")
-    for grid_size, steps in workloads:
+    where = machine()
+    print(where)
+    print(f"milliseconds: median (least–largest) of {options.rounds} interleaved runs\n")
+    print(f"{'workload':12} {'naive':>31}  {'engine':>31} {'10⁶ cell-steps/s':>18}   ratio")
+    compared = [
         compare(grid_size, steps, max(3, options.rounds // 3) if grid_size >= 512 else options.rounds)
-    print("\nworkload      one call                           one step a call                     ratio")
-    for grid_size, steps in workloads:
+        for grid_size, steps in workloads
+    ]
+    print(f"\n{'workload':12} {'one call':>31}  {'one step a call':>31}   ratio")
+    splits = [
         split(grid_size, min(steps, 20) if grid_size >= 512 else steps, options.rounds)
+        for grid_size, steps in workloads
+    ]
+    write(
+        options.json,
+        {"script": "stepping", "machine": where, "rounds": options.rounds, "compared": compared, "split": splits},
+    )
 
 
 if __name__ == "__main__":

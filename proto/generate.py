@@ -7,9 +7,12 @@ It needs grpcio-tools at exactly the version of the dependency group `generate` 
 another version writes other bytes and asks for another protobuf at run time.
 
 protoc's output is changed in three ways. What it would import from a top-level package `buf`, which is not
-ours to claim, it imports from this distribution (see `mfn_proto/_rules.py`); stubs, which have no use for it,
-do not import it. Stubs tell mypy what they leave open. The stub of the rules themselves is one line, because
-nobody reads them through it and protoc's has type errors.
+ours to claim, it imports from this distribution (see `mfn_proto/_rules.py`); stubs, which have no use for the
+definitions of options, do not import them. Stubs tell mypy what they leave open. The stub of the rules
+themselves is one line, because nobody reads them through it and protoc's has type errors.
+
+No code is made of google/api: it comes with googleapis-common-protos. Its .proto files are carried for whoever
+reads ours.
 """
 
 from __future__ import annotations
@@ -35,7 +38,10 @@ _RUNTIME_IMPORT = (
     "from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2",
     "from mfn_proto import _rules as buf_dot_validate_dot_validate__pb2",
 )
-_STUB_IMPORT = ("from buf.validate import validate_pb2 as _validate_pb2\n", "")
+_STUB_IMPORTS = (
+    "from buf.validate import validate_pb2 as _validate_pb2\n",
+    "from google.api import annotations_pb2 as _annotations_pb2\n",
+)
 _STUB_HEAD = '# protoc leaves the type arguments of Mapping open.\n# mypy: disable-error-code="type-arg"\n'
 _RULES_STUB = "from google.protobuf import descriptor as _descriptor\n\nDESCRIPTOR: _descriptor.FileDescriptor\n"
 _CLAIM = re.compile(r"^(?:from|import) buf\b", re.MULTILINE)
@@ -73,7 +79,9 @@ def _adapted(name: Path, text: str) -> str:
     elif _THIRD_PARTY in name.parents:
         text = _RULES_STUB
     else:
-        text = _STUB_HEAD + text.replace(*_STUB_IMPORT)
+        for unused in _STUB_IMPORTS:
+            text = text.replace(unused, "")
+        text = _STUB_HEAD + text
     if _CLAIM.search(text):
         raise RuntimeError(f"{name} imports the top-level package buf in a way that generate.py does not know")
     return text

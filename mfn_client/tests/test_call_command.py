@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -594,17 +595,30 @@ def test_no_option_takes_a_secret(run: Any) -> None:
 # As a process.
 
 
-def process(directory: Path, *arguments: str) -> subprocess.Popen[str]:
-    code = "from mfn_client.commands.call import call; call(prog_name='mfn call')"
-    return subprocess.Popen(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", code, *arguments],
+# A shell that runs the tests in the background has its children ignore interrupts.
+COMMAND = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from mfn_client.commands.call import call
+call(prog_name='mfn call')
+"""
+
+
+@contextmanager
+def process(directory: Path, *arguments: str) -> Iterator[subprocess.Popen[str]]:
+    with subprocess.Popen(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", COMMAND, *arguments],
         cwd=directory,
         env={**os.environ, "GRPC_VERBOSITY": "NONE"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-    )
+    ) as running:
+        try:
+            yield running
+        finally:
+            running.kill()  # nothing, where it has ended
 
 
 def test_commands_from_standard_input_are_answered_as_they_are_typed(tiny: Any, tmp_path: Path) -> None:

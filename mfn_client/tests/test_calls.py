@@ -259,7 +259,7 @@ async def test_a_field_is_uploaded_whole_in_bounded_chunks(
     [
         (np.zeros(4), "two dimensions, rows and columns, got an array of shape (4,)"),
         (np.zeros((2, 2, 2)), "two dimensions"),
-        (np.zeros((2, 2), dtype=complex), "real numbers in volts, got an array of complex128"),
+        (np.zeros((2, 2), dtype=complex), "real numbers in volts, or levels, got an array of complex128"),
         ([["a", "b"]], "real numbers in volts"),
     ],
 )
@@ -275,7 +275,9 @@ async def test_what_is_no_field_is_refused_before_a_call(server: Any, client: MF
     [
         ({"seed": 2**31}, ValueError, "seed cannot be sent as 2147483648"),
         ({"steps": "64"}, TypeError, "steps cannot be sent as '64'"),
-        ({"alpha": None}, TypeError, "alpha cannot be sent as None"),
+        ({"alpha": "much"}, TypeError, "alpha cannot be sent as 'much'"),
+        ({"model": 7}, TypeError, "model cannot be sent as 7"),
+        ({"parameters": {"leak": "much"}}, TypeError, r"parameters\['leak'\] cannot be sent as 'much'"),
         ({"request_id": "\ud800"}, ValueError, "request_id cannot be sent as"),
     ],
 )

@@ -135,6 +135,8 @@ async def test_commands_are_numbered_upwards_and_answered_by_that_number(client:
             await session.change(spike_probability=0.0),
             await session.inject(1, 2),
             await session.inject(3, 4, amplitude_volts=-0.1),
+            await session.inject(5, 6, amplitude=0.75),
+            await session.change(parameters={"feed": 0.03}),
             await session.resume(),
             await session.stop(),
         ]
@@ -152,6 +154,8 @@ async def test_commands_are_numbered_upwards_and_answered_by_that_number(client:
     assert sent[2].change.HasField("spike_probability")
     assert sent[3].inject == pb.InjectCommand(row=1, column=2, amplitude_volts=0.020)
     assert sent[4].inject == pb.InjectCommand(row=3, column=4, amplitude_volts=-0.1)
+    assert sent[5].inject == pb.InjectCommand(row=5, column=6, amplitude=0.75)
+    assert sent[6].change == pb.ChangeCommand(parameters={"feed": 0.03})
     assert sent[5].HasField("resume")
     assert sent[6].HasField("stop")
 
@@ -380,7 +384,7 @@ async def test_an_event_that_does_not_belong_there_is_an_error(
 async def test_a_change_of_nothing_is_refused(client: MFNClient, scripted: Any) -> None:
     scripted(until_stopped)
     async with client.steer() as session:
-        with pytest.raises(ValueError, match="nothing to change: give alpha, spike_probability or both"):
+        with pytest.raises(ValueError, match="nothing to change: give alpha, spike_probability or parameters"):
             await session.change()
 
 

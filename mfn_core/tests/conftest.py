@@ -5,12 +5,17 @@ from __future__ import annotations
 import importlib
 import sys
 import textwrap
+import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from google.protobuf.wrappers_pb2 import StringValue
+
+from mfn_core import Call, Dispatcher, Metadata, Operation, Peer, Request, Shape
 
 Install = Callable[..., None]
+NewCall = Callable[..., Call]
 
 
 @pytest.fixture
@@ -73,3 +78,34 @@ def install_plugin(install: Install) -> Install:
         )
 
     return install_plugin
+
+
+@pytest.fixture
+def new_call() -> NewCall:
+    """Make a unary call that nobody dispatches, for what takes a call: `deadline` in seconds from now."""
+
+    async def handler(request: StringValue, call: Call) -> StringValue:
+        return request
+
+    operation = Operation(
+        service="t.S",
+        method="M",
+        shape=Shape.UNARY,
+        request_type=StringValue,
+        response_type=StringValue,
+        handler=handler,
+    )
+    dispatcher = Dispatcher([])
+
+    def new_call(deadline: float | None = None) -> Call:
+        return Call(
+            id=dispatcher.new_call_id(),
+            operation=operation,
+            transport="t",
+            metadata=Metadata(),
+            peer=Peer(address="unknown"),
+            deadline=None if deadline is None else time.monotonic() + deadline,
+            request=Request(),
+        )
+
+    return new_call

@@ -15,6 +15,7 @@ from mfn_core.assembly import is_loopback, plan
 from mfn_core.components import ComponentKind
 from mfn_core.config import ConfigError, Document
 from mfn_core.server import Server, assemble
+from mfn_model import FieldSpec, mycelium_spec
 
 pytestmark = pytest.mark.usefixtures("toy_parts")
 
@@ -246,3 +247,71 @@ async def test_stopping_twice_is_harmless(tmp_path: Path) -> None:
     server = await running(document(tmp_path))
     await server.stop()
     await server.stop()
+
+
+# Compute.
+
+
+async def test_engines_are_measured_at_the_start_unless_the_configuration_leaves_no_time(tmp_path: Path) -> None:
+    plugins = ["mfn_toy.parts", "mfn_toy.steady"]
+    server = await running(document(tmp_path, server={"plugins": plugins, "calibration_seconds": 0.01}))
+    (engine,) = server.compute.engines
+    assert engine.measured is not None
+    assert engine.speed(mycelium_spec(grid_size=64)) == pytest.approx(engine.measured)
+    await server.stop()
+    server = await running(document(tmp_path, server={"plugins": plugins, "calibration_seconds": 0.0}))
+    (engine,) = server.compute.engines
+    assert (engine.measured, engine.speed(mycelium_spec())) == (None, 5e8)
+    assert server.component(ComponentKind.BACKEND, "steady").sessions == 0
+    await server.stop()
+
+
+@pytest.mark.parametrize(("size", "batches", "sessions"), [(1, 0, 3), (32, 3, 0)])
+async def test_the_configuration_turns_batching_on_and_off(
+    tmp_path: Path, new_call: Any, size: int, batches: int, sessions: int
+) -> None:
+    settings = {"calibration_seconds": 0.0, "batching": {"max_size": size}, "compute_threads": 1}
+    server = await running(document(tmp_path, server={"plugins": ["mfn_toy.parts", "mfn_toy.steady"], **settings}))
+    for _ in range(3):
+        assert (await server.compute.final_state(new_call(), mycelium_spec(grid_size=4), 9)).step == 9
+    engine = server.component(ComponentKind.BACKEND, "steady")
+    assert (engine.batches, engine.sessions) == (batches, sessions)
+    await server.stop()
+
+
+@pytest.mark.parametrize("coalesce", [True, False])
+def test_the_configuration_turns_coalescing_on_and_off(tmp_path: Path, coalesce: bool) -> None:
+    server = assemble(document(tmp_path, cache={"max_bytes": 0, "coalesce": coalesce}))
+    assert (server.dispatcher.coalescer is not None) == coalesce
+    server.compute.shutdown()
+
+
+@pytest.mark.parametrize(("threads", "warns"), [(0, False), (3, False), (4, True)])
+def test_more_compute_threads_than_cores_are_worth_a_warning(
+    tmp_path: Path, threads: int, warns: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("mfn_core.server.available_cores", lambda: 3)
+    assemble(document(tmp_path, server={"compute_threads": threads})).compute.shutdown()
+    assert ("server.compute_threads = 4, and this process may use 3 cores" in caplog.text) == warns
+
+
+def test_the_models_of_named_plugins_are_registered_and_a_taken_name_is_a_problem(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = (
+        "from mfn_core import hookimpl\n"
+        "from mfn_model import FieldModel, Species\n"
+        "@hookimpl\n"
+        "def mfn_models():\n"
+        "    species = (Species(name='u', unit='1', description='for a test'),)\n"
+        "    common = {'summary': 'for a test', 'parameters': (), 'boundary': 'periodic', 'source': 'this test'}\n"
+        "    return [FieldModel(name=NAME, species=species, **common)]\n"
+    )
+    (tmp_path / "assembled_good.py").write_text(f"NAME = 'assembled_heat'\n{source}")
+    (tmp_path / "assembled_bad.py").write_text(f"NAME = 'mycelium_rd'\n{source}")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    plan(document(tmp_path, server={"plugins": ["mfn_toy.parts", "assembled_good:"]}))
+    assert FieldSpec(model="assembled_heat", grid_size=4, seed=0).declaration.name == "assembled_heat"
+    found = problems(document(tmp_path, server={"plugins": ["mfn_toy.parts", "assembled_bad:"]}))
+    assert "'mycelium_rd' is already registered by mfn_model" in found["server.plugins"]
+    assert "assembled_bad" in found["server.plugins"]

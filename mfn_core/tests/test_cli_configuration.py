@@ -123,6 +123,41 @@ def test_check_gives_json_without_secrets(file: Path) -> None:
     }
 
 
+ENGINES = """
+[server]
+plugins = ["slime", "mfn_toy.steady"]
+allow = ["anonymous"]
+calibration_seconds = 0.01
+max_cell_steps = 1_000_000
+[auth.token]
+secret = "hunter2"
+[pipeline]
+order = ["audit", "telemetry", "stamp", "auth", "limit"]
+"""
+
+
+def test_check_measures_the_engines_and_says_how_long_the_largest_call_lasts(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parent / "toy"))
+    file.write_text(ENGINES)
+    code, out, err = run("check", "-c", str(file), "--json")
+    assert (code, err) == (0, "")
+    (engine,) = json.loads(out)["engines"]
+    assert (engine["name"], engine["from"]) == ("steady", "measured")
+    assert engine["max_call_seconds"] == pytest.approx(1_000_000 / engine["speed"])
+
+    code, out, err = run("check", "-c", str(file), "--set", "server.calibration_seconds=0")
+    assert (code, err) == (0, "")
+    lines = [" ".join(line.split()) for line in out.splitlines()]
+    assert "engines, on one thread; server.engine is auto" in lines
+    assert "steady 5e+08 estimated by the engine 0.002 s" in lines
+
+    code, out, err = run("check", "-c", str(file), "--set", "engines.steady.present=false")
+    assert (code, err) == (0, "")
+    assert "steady failed: OSError: no such device" in [" ".join(line.split()) for line in out.splitlines()]
+
+
 @pytest.mark.parametrize("command", ["check", "serve"])
 def test_a_wrong_configuration_is_one_screen_and_status_2(file: Path, command: str) -> None:
     file.write_text(CONFIGURATION.replace('"hunter2"', "7") + "[cache]\nmax_byte = 1\n[cash]\n")

@@ -17,6 +17,7 @@ from attrs import field, frozen
 
 from mfn_core.config import (
     HELP,
+    BatchingSettings,
     CacheSettings,
     ConfigError,
     PipelineSettings,
@@ -54,6 +55,8 @@ def test_the_defaults_of_the_server_are_the_documented_ones() -> None:
         "max_cell_steps": 1_000_000_000,
         "compute_threads": 0,
         "compute_queue": 256,
+        "batching": {"max_size": 32, "window_ms": 0.0, "max_cell_steps": 10_000_000},
+        "calibration_seconds": 0.1,
         "drain_seconds": 10.0,
         "allow": [],
         "anonymous_role": "write",
@@ -61,14 +64,16 @@ def test_the_defaults_of_the_server_are_the_documented_ones() -> None:
         "log_format": "json",
     }
     assert PipelineSettings().order == ("audit", "telemetry", "auth", "limit")
-    assert CacheSettings().max_bytes == 67_108_864
+    assert plain(CacheSettings()) == {"max_bytes": 67_108_864, "coalesce": True}
 
 
-@pytest.mark.parametrize("cls", [ServerSettings, PipelineSettings, CacheSettings])
+@pytest.mark.parametrize("cls", [ServerSettings, BatchingSettings, PipelineSettings, CacheSettings])
 def test_every_setting_of_the_kernel_is_documented_and_bounded(cls: type[Any]) -> None:
     for attribute in attrs.fields(cls):
         assert attribute.metadata[HELP], attribute.name
-        assert attribute.validator is not None, attribute.name
+        # A switch has no bounds, and a table those of its settings.
+        unbounded = isinstance(attribute.default, bool) or attribute.name == "batching"
+        assert unbounded or attribute.validator is not None, attribute.name
 
 
 @pytest.mark.parametrize(
@@ -84,6 +89,8 @@ def test_every_setting_of_the_kernel_is_documented_and_bounded(cls: type[Any]) -
         ("max_cell_steps", 0),
         ("compute_threads", -1),
         ("compute_queue", -1),
+        ("calibration_seconds", -0.1),
+        ("calibration_seconds", 10.1),
         ("drain_seconds", -0.1),
         ("drain_seconds", 600.1),
         ("drain_seconds", math.nan),
@@ -99,6 +106,23 @@ def test_a_value_of_the_server_beyond_its_bounds_is_refused(name: str, value: An
     assert [problem.path for problem in refused.value.problems] == [f"server.{name}"]
     with pytest.raises(ValueError, match=name):
         ServerSettings(**{name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("max_size", 0),
+        ("max_size", 4097),
+        ("window_ms", -0.1),
+        ("window_ms", math.inf),
+        ("window_ms", 1000.1),
+        ("max_cell_steps", 0),
+    ],
+)
+def test_a_value_of_batching_beyond_its_bounds_is_refused(name: str, value: Any) -> None:
+    with pytest.raises(ConfigError) as refused:
+        decode(ServerSettings, {"batching": {name: value}}, "server", Path("/etc"))
+    assert [problem.path for problem in refused.value.problems] == [f"server.batching.{name}"]
 
 
 def test_an_unknown_allowance_is_answered_with_the_nearest() -> None:

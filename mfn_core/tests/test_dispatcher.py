@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import threading
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
@@ -244,6 +245,59 @@ async def test_bytes_that_are_no_message_are_an_invalid_argument() -> None:
         outcome = await Client(dispatcher(op), op, raw=b"\x0a\xff", inbound=(b"\x0a\xff",)).run()
         assert outcome.code is Code.INVALID_ARGUMENT
         assert "StringValue" in outcome.message
+
+
+@pytest.mark.parametrize("shape", [Shape.UNARY, Shape.SERVER_STREAM], ids=lambda shape: shape.label)
+async def test_what_is_not_protobuf_is_made_so_once_the_call_was_let_in(shape: Shape) -> None:
+    seen: list[str] = []
+
+    def transcode(raw: bytes) -> bytes:
+        seen.append("transcoded")
+        return StringValue(value=raw.decode()).SerializeToString()
+
+    async def stage(call: Call, call_next: Next) -> None:
+        seen.append("let in")
+        await call_next(call)
+
+    op = operation(shape, HANDLERS[shape])
+    client = Client(dispatcher(op, stage), op)
+    client.call.request = Request(raw=b"plain text", transcode=transcode)
+    outcome = await client.run()
+    assert seen == ["let in", "transcoded"]
+    if shape is Shape.UNARY:
+        assert outcome.reply is not None
+        assert StringValue.FromString(outcome.reply).value == "plain text"
+    else:
+        assert client.texts() == ["plain text 0", "plain text 1", "plain text 2"]
+
+
+async def test_a_long_message_is_transcoded_beside_the_loop() -> None:
+    threads: list[bool] = []
+
+    def transcode(raw: bytes) -> bytes:
+        threads.append(threading.current_thread() is threading.main_thread())
+        return StringValue(value="short").SerializeToString()
+
+    op = operation(Shape.UNARY, echo)
+    for size in (10, 100_000):
+        client = Client(dispatcher(op), op)
+        client.call.request = Request(raw=bytes(size), transcode=transcode)
+        outcome = await client.run()
+        assert outcome.reply == StringValue(value="short").SerializeToString()
+    assert threads == [True, False]
+
+
+async def test_what_cannot_be_transcoded_is_the_callers_error() -> None:
+    def transcode(raw: bytes) -> bytes:
+        raise MfnError.invalid([FieldViolation(field="alpha", description="is no number")])
+
+    op = operation(Shape.UNARY, echo)
+    client = Client(dispatcher(op), op)
+    client.call.request = Request(raw=b"{", transcode=transcode)
+    outcome = await client.run()
+    assert outcome.code is Code.INVALID_ARGUMENT
+    assert outcome.error is not None
+    assert [violation.field for violation in outcome.error.violations] == ["alpha"]
 
 
 async def test_a_violation_names_its_field_before_the_handler_runs() -> None:

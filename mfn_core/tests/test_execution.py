@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 
 import pytest
-from google.protobuf.wrappers_pb2 import StringValue
 
-from mfn_core import Call, CancelToken, Code, Dispatcher, Metadata, MfnError, Operation, Peer, Request, Session, Shape
+from mfn_core import Call, CancelToken, Code, MfnError, Session
 from mfn_core.execution import BoundedExecutor, ComputePool
 from mfn_model import FieldSpec, FieldState, mycelium_spec, reference_mycelium
+
+NewCall = Callable[..., Call]
 
 
 class OracleSession:
@@ -53,30 +55,6 @@ class Oracle:
         return OracleSession(spec, self.closed)
 
 
-async def _handler(request: StringValue, call: Call) -> StringValue:
-    return request
-
-
-def make_call(deadline: float | None = None) -> Call:
-    op = Operation(
-        service="t.S",
-        method="M",
-        shape=Shape.UNARY,
-        request_type=StringValue,
-        response_type=StringValue,
-        handler=_handler,
-    )
-    return Call(
-        id=Dispatcher([]).new_call_id(),
-        operation=op,
-        transport="t",
-        metadata=Metadata(),
-        peer=Peer(address="unknown"),
-        deadline=None if deadline is None else time.monotonic() + deadline,
-        request=Request(),
-    )
-
-
 @pytest.fixture
 def oracle() -> Oracle:
     return Oracle()
@@ -87,17 +65,17 @@ def pool(oracle: Oracle) -> ComputePool:
     return ComputePool({"oracle": oracle}, threads=1, queue=1)
 
 
-async def test_a_session_steps_and_is_closed(pool: ComputePool, oracle: Oracle) -> None:
+async def test_a_session_steps_and_is_closed(pool: ComputePool, oracle: Oracle, new_call: NewCall) -> None:
     spec = mycelium_spec(grid_size=8)
-    async with pool.session(make_call(), spec) as session:
+    async with pool.session(new_call(), spec) as session:
         state = await session.step(3)
         assert state.step == 3
         assert oracle.closed == []
     assert oracle.closed == [1]
 
 
-async def test_a_job_that_is_at_work_sees_the_abort_and_is_waited_for(pool: ComputePool) -> None:
-    call = make_call()
+async def test_a_job_that_is_at_work_sees_the_abort_and_is_waited_for(pool: ComputePool, new_call: NewCall) -> None:
+    call = new_call()
     started, ended = threading.Event(), threading.Event()
 
     def job(cancel: CancelToken) -> None:
@@ -114,12 +92,12 @@ async def test_a_job_that_is_at_work_sees_the_abort_and_is_waited_for(pool: Comp
     assert ended.is_set()
 
 
-async def test_a_job_that_still_waits_is_taken_out_of_the_queue(pool: ComputePool) -> None:
+async def test_a_job_that_still_waits_is_taken_out_of_the_queue(pool: ComputePool, new_call: NewCall) -> None:
     gate = threading.Event()
     ran: list[int] = []
-    first = asyncio.create_task(pool.run(make_call(), lambda _: gate.wait(10)))
+    first = asyncio.create_task(pool.run(new_call(), lambda _: gate.wait(10)))
     await asyncio.sleep(0)
-    second = asyncio.create_task(pool.run(make_call(), lambda _: ran.append(1)))
+    second = asyncio.create_task(pool.run(new_call(), lambda _: ran.append(1)))
     await asyncio.sleep(0)
     second.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -129,21 +107,21 @@ async def test_a_job_that_still_waits_is_taken_out_of_the_queue(pool: ComputePoo
     assert ran == []
 
 
-async def test_a_full_queue_refuses_with_a_retry_hint_and_recovers(pool: ComputePool) -> None:
+async def test_a_full_queue_refuses_with_a_retry_hint_and_recovers(pool: ComputePool, new_call: NewCall) -> None:
     gate = threading.Event()
-    held = [asyncio.create_task(pool.run(make_call(), lambda _: gate.wait(10))) for _ in range(2)]
+    held = [asyncio.create_task(pool.run(new_call(), lambda _: gate.wait(10))) for _ in range(2)]
     await asyncio.sleep(0)
     with pytest.raises(MfnError) as refused:
-        await pool.run(make_call(), lambda _: None)
+        await pool.run(new_call(), lambda _: None)
     assert refused.value.code is Code.RESOURCE_EXHAUSTED
     assert refused.value.retry_after
     gate.set()
     await asyncio.gather(*held)
-    assert await pool.run(make_call(), lambda _: 7) == 7
+    assert await pool.run(new_call(), lambda _: 7) == 7
 
 
-async def test_a_deadline_that_passed_in_the_job_is_the_call_s_error(pool: ComputePool) -> None:
-    call = make_call(deadline=-0.001)
+async def test_a_deadline_that_passed_in_the_job_is_the_call_s_error(pool: ComputePool, new_call: NewCall) -> None:
+    call = new_call(deadline=-0.001)
     with pytest.raises(MfnError) as late:
         await pool.run(call, lambda _: 1)
     assert late.value.code is Code.DEADLINE_EXCEEDED

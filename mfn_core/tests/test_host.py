@@ -115,12 +115,13 @@ def test_ctrl_c_in_the_terminal_drains_too(start: Callable[..., ServerProcess]) 
     assert server.wait(15) == 0
 
 
-def test_a_worker_that_crashes_is_started_again(
-    start: Callable[..., ServerProcess], connect: Callable[[str], Line], tmp_path: Path
+@pytest.mark.parametrize("asked", ["a port", "any port"])
+def test_a_worker_that_crashes_is_started_again_on_the_same_port(
+    start: Callable[..., ServerProcess], connect: Callable[[str], Line], tmp_path: Path, asked: str
 ) -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+        port = probe.getsockname()[1] if asked == "a port" else 0
     made = tables()
     made["transports"] = {"line": {"listen": f"127.0.0.1:{port}"}}
     with ServerProcess(made, tmp_path, env=ENV) as server:

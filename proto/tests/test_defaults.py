@@ -14,10 +14,14 @@ from grpc_tools import protoc  # type: ignore[import-untyped]  # it ships no typ
 
 from mfn_proto import mfn_pb2, mycelium_pb2
 from mfn_proto.defaults import UNSET, effective
-from mfn_proto.v1 import field_pb2
+from mfn_proto.v1 import aggregation_pb2, field_pb2
 
 _SOURCES = Path(__file__).resolve().parents[1] / "src"
-_FILES = ("mfn_proto/mfn.proto", "mfn_proto/mycelium.proto", "mfn_proto/v1/field.proto")
+_FILES = (
+    "mfn_proto/mfn.proto",
+    "mfn_proto/mycelium.proto",
+    *(f"mfn_proto/v1/{name}.proto" for name in ("aggregation", "field", "model")),
+)
 _UNSET = re.compile(r"Unset:\s(-?\d+(?:\.\d+)?)\.(?:\s|$)")
 # Fields of which unset is not a number.
 _OTHERWISE = {
@@ -29,6 +33,32 @@ _OTHERWISE = {
     "mfn.v1.SteerSimulationRequest.sequence": "Unset: one above the last.",
     "mfn.v1.FractalDimension.value": "Unset where it is undefined.",
     "mfn.v1.FractalDimension.r_squared": "Unset where `value` is.",
+    "mfn.v1.FrameOptions.threshold": "Unset: -0.060 V for a potential;",
+    "mfn.v1.InjectCommand.amplitude": "Unset: `amplitude_volts` says it.",
+    "mfn.v1.ThresholdUsed.value": "Unset where it differs from cell to cell.",
+    "mfn.v1.Feature.value": "Unset where it is undefined.",
+    "mfn.v1.DimensionEstimate.value": "Unset where it is undefined.",
+    "mfn.v1.DimensionEstimate.r_squared": "Unset where `value` is.",
+    "mfn.v1.DimensionEstimate.standard_error": "Unset where `value` is, and for two scales",
+    "mfn.v1.DimensionEstimate.interval_low": "Unset where `standard_error` is.",
+    "mfn.v1.DimensionEstimate.interval_high": "Unset where `standard_error` is.",
+    "mfn.v1.Species.minimum": "Unset where there is none.",
+    "mfn.v1.Species.maximum": "Unset where there is none.",
+    "mfn.v1.Parameter.minimum": "Unset where there is no bound.",
+    "mfn.v1.Parameter.maximum": "Unset where there is no bound.",
+    "mfn.v1.AggregateGradientsHeader.keep": "Unset: n - f - 2.",
+    "mycelium.SimulateRequest.model": 'Unset or empty: "mycelium_rd".',
+    **{
+        f"{message}.model": 'Unset or empty: "mycelium".'
+        for message in (
+            "mfn.FeatureRequest",
+            "mfn.SimulationRequest",
+            "mfn.FeatureStreamRequest",
+            "mfn.SimulationStreamRequest",
+            "mfn.ValidationRequest",
+            "mycelium.ValidateRequest",
+        )
+    },
 }
 
 
@@ -143,8 +173,9 @@ def test_defaults_have_the_type_of_their_field_and_break_no_rule(message_name: s
     from mfn_proto.validation import violations
 
     package, _, name = message_name.rpartition(".")
-    module = {"mfn": mfn_pb2, "mycelium": mycelium_pb2, "mfn.v1": field_pb2}[package]
-    message = getattr(module, name)()
+    modules = {"mfn": (mfn_pb2,), "mycelium": (mycelium_pb2,), "mfn.v1": (field_pb2, aggregation_pb2)}[package]
+    (type_,) = (getattr(module, name) for module in modules if name in module.DESCRIPTOR.message_types_by_name)
+    message = type_()
     for field, value in UNSET[message_name].items():
         assert effective(message, field) == value
         # protobuf refuses a float for an integer field.

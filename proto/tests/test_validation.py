@@ -20,7 +20,9 @@ from hypothesis import strategies as st
 
 from mfn_proto import mfn_pb2
 from mfn_proto import mycelium_pb2 as w2
+from mfn_proto.v1 import aggregation_pb2 as aggregation
 from mfn_proto.v1 import field_pb2 as v1
+from mfn_proto.v1 import model_pb2 as models
 from mfn_proto.validation import Violation, prepare, violations
 
 _INT32_MAX = 2**31 - 1
@@ -45,11 +47,14 @@ _probability = (
     (0.0, -0.0, math.ulp(0.0), 0.25, math.nextafter(1.0, 0.0), 1.0),
     (-math.ulp(0.0), math.nextafter(1.0, 2.0), -1.0, 2.0, *_NOT_FINITE),
 )
+_model = (("", "mycelium", "gray_scott2", "m" * 64), ("M", "2d", "_a", "a b", "a\n", "a-b", "é", "m" * 65))
+_names = (({}, {"leak": 0.1}, {f"p{k}": 0.0 for k in range(64)}), ({f"p{k}": 0.0 for k in range(65)},))
 _request_id = (("", "x", "x" * 128, "é" * 64), ("x" * 129, "é" * 65, "x" * 1_000_000))
 _amplitude = (
     (-0.135, 0.0, 0.02, 0.135),
     (math.nextafter(0.135, 1.0), math.nextafter(-0.135, -1.0), 1.0, *_NOT_FINITE),
 )
+_aggregated: dict[str, Any] = {"clients": 3, "coordinates": 2, "type": 1, "method": 1}
 _header = {"shape": [4, 4], "encoding": v1.FIELD_ENCODING_FLOAT64_LITTLE_ENDIAN}
 
 # Types, field, other fields that make the message valid, (valid values, invalid values).
@@ -98,11 +103,15 @@ _TABLE: list[tuple[tuple[type[Message], ...], str, dict[str, Any], tuple[tuple[A
         _gradients,
         ((0.0, -0.0, 0.2, math.nextafter(0.5, 0.0)), (-5e-324, 0.5, 1.0, *_NOT_FINITE)),
     ),
+    (_UNARY + _STREAM + _VALIDATION + (w2.ValidateRequest, w2.SimulateRequest), "model", {}, _model),
+    (_UNARY + _STREAM + _VALIDATION + (w2.ValidateRequest, w2.SimulateRequest), "parameters", {}, _names),
+    ((v1.SimulationSpec,), "model", {}, _model),
+    ((v1.SimulationSpec,), "parameter_values", {}, _names),
     (
         (v1.SimulationSpec,),
-        "model",
+        "boundary",
         {},
-        (("", "mycelium", "gray_scott2", "m" * 64), ("M", "2d", "_a", "a b", "a\n", "a-b", "é", "m" * 65)),
+        (("", "periodic", "neumann", "dirichlet"), ("Periodic", "PERIODIC", "open", " ", "x" * 1000)),
     ),
     ((v1.SimulationSpec,), "grid_size", {}, _from_one),
     ((v1.SimulationSpec,), "seed", {}, _from_zero),
@@ -116,6 +125,8 @@ _TABLE: list[tuple[tuple[type[Message], ...], str, dict[str, Any], tuple[tuple[A
         ((0.0, -0.0, 0.001, 1e300), (-math.ulp(0.0), -1.0, *_NOT_FINITE)),
     ),
     ((v1.FrameOptions,), "field_encoding", {}, ((0, 1, 2, 3), (4, -1, _INT32_MAX))),
+    ((v1.FrameOptions,), "species", {}, (([], ["u"], ["u"] * 16), (["u"] * 17, ["u"] * 100_000))),
+    ((v1.FrameOptions,), "threshold", {}, ((0.0, -0.06, 1e300), _NOT_FINITE)),
     ((v1.SimulateRequest, v1.StartCommand), "request_id", {}, _request_id),
     ((v1.SimulateRequest,), "steps", {}, _from_zero),
     ((v1.AnalyzeFieldRequest,), "chunk", {}, ((b"1", b"1" * 1_048_576), (b"", b"1" * 1_048_577))),
@@ -130,13 +141,19 @@ _TABLE: list[tuple[tuple[type[Message], ...], str, dict[str, Any], tuple[tuple[A
         ),
     ),
     ((v1.AnalyzeFieldHeader,), "encoding", _header, ((2, 3), (0, 1, 4, -1))),
-    ((v1.AnalyzeFieldHeader,), "unit", _header, (("", "V"), ("mV", "v", "V ", "V" * 1000))),
+    ((v1.AnalyzeFieldHeader,), "unit", _header, (("", "V", "1"), ("mV", "v", "V ", "V" * 1000))),
     (
         (v1.AnalyzeFieldHeader,),
         "threshold_volts",
         _header,
         ((-0.06, 0.0, 1e300, -1e300), _NOT_FINITE),
     ),
+    ((v1.Threshold,), "value", {}, ((0.0, -0.06, 1e300), _NOT_FINITE)),
+    ((v1.Threshold,), "percentile", {}, ((0.0, 50.0, 100.0), (-1e-9, 100.0000001, *_NOT_FINITE))),
+    ((v1.Threshold,), "otsu", {}, ((True,), (False,))),
+    ((v1.AdaptiveThreshold,), "block", {}, ((3, 5, 65535), (-3, 1, 2, 4, 65537, _INT32_MAX, _INT32_MIN))),
+    ((v1.AdaptiveThreshold,), "offset", {"block": 3}, ((0.0, -1.0, 1e300), _NOT_FINITE)),
+    ((v1.FeatureOptions,), "connectivity", {}, ((4, 8), (0, -4, 5, 6, _INT32_MAX))),
     (
         (v1.SteerSimulationRequest,),
         "sequence",
@@ -154,9 +171,46 @@ _TABLE: list[tuple[tuple[type[Message], ...], str, dict[str, Any], tuple[tuple[A
     ),
     ((v1.ChangeCommand,), "alpha", {}, _alpha),
     ((v1.ChangeCommand,), "spike_probability", {}, _probability),
+    ((v1.ChangeCommand,), "parameters", {"alpha": 0.1}, _names),
+    ((v1.InjectCommand,), "amplitude", {}, ((0.0, -0.5, 1e300), _NOT_FINITE)),
     ((v1.InjectCommand,), "row", {}, _from_zero),
     ((v1.InjectCommand,), "column", {}, _from_zero),
     ((v1.InjectCommand,), "amplitude_volts", {}, _amplitude),
+    ((models.DescribeModelRequest,), "name", {}, (("x", "no such model", "m" * 64), ("", "m" * 65, "é" * 33))),
+    ((aggregation.AggregateGradientsHeader,), "request_id", _aggregated, _request_id),
+    (
+        (aggregation.AggregateGradientsHeader,),
+        "clients",
+        _aggregated,
+        ((1, 2, 1_000_000), (0, -1, 1_000_001, _INT32_MAX, _INT32_MIN)),
+    ),
+    ((aggregation.AggregateGradientsHeader,), "coordinates", _aggregated, ((1, 2**63 - 1), (0, -1, -(2**63)))),
+    ((aggregation.AggregateGradientsHeader,), "type", _aggregated, ((1, 2), (0, 3, -1))),
+    ((aggregation.AggregateGradientsHeader,), "method", _aggregated, (tuple(range(1, 9)), (0, 9, -1))),
+    ((aggregation.AggregateGradientsHeader,), "byzantine", _aggregated, _from_zero),
+    ((aggregation.AggregateGradientsHeader,), "keep", _aggregated, _from_one),
+    ((aggregation.AggregateGradientsHeader,), "num_clusters", _aggregated, _from_one),
+    (
+        (aggregation.AggregateGradientsHeader,),
+        "byzantine_fraction",
+        _aggregated,
+        ((0.0, 0.2, math.nextafter(0.5, 0.0)), (-5e-324, 0.5, 1.0, *_NOT_FINITE)),
+    ),
+    (
+        (aggregation.AggregateGradientsHeader,),
+        "sample_fraction",
+        _aggregated,
+        ((5e-324, 0.1, 1.0), (0.0, -0.1, math.nextafter(1.0, 2.0), *_NOT_FINITE)),
+    ),
+    ((aggregation.AggregateGradientsHeader,), "seed", _aggregated, ((0, 2**63 - 1), (-1, -(2**63)))),
+    (
+        (aggregation.AggregateGradientsHeader,),
+        "tolerance",
+        _aggregated,
+        ((1e-12, 1e-6, 1.0), (0.0, 9e-13, 1.01, -1.0, *_NOT_FINITE)),
+    ),
+    ((aggregation.GradientChunk,), "client", {"data": b"1"}, _from_zero),
+    ((aggregation.GradientChunk,), "data", {}, ((b"1", b"1" * 1_048_576), (b"", b"1" * 1_048_577))),
 ]
 
 _MYCELIUM: tuple[type[Message], ...] = (
@@ -165,17 +219,20 @@ _MYCELIUM: tuple[type[Message], ...] = (
 
 # Fields that take any value of their type, or hold messages that have rows of their own.
 _WITHOUT_ROWS = {
-    "values", "turing_enabled", "quantum_jitter", "jitter", "mycelium", "simulation", "frames", "header",
-    "start", "resume_session", "pause", "resume", "change", "inject", "stop",
+    "values", "turing_enabled", "quantum_jitter", "jitter", "mycelium", "simulation", "frames", "header", "features",
+    "start", "resume_session", "pause", "resume", "change", "inject", "stop", "adaptive", "invert", "periodic",
+    "threshold", "chunk",
 }  # fmt: skip
 
 _REQUESTS: tuple[type[Message], ...] = (
     *_UNARY, *_STREAM, *_VALIDATION, *_MYCELIUM, v1.SimulateRequest, v1.AnalyzeFieldRequest, v1.SteerSimulationRequest,
+    models.ListModelsRequest, models.DescribeModelRequest, aggregation.AggregateGradientsRequest,
 )  # fmt: skip
 _PARTS: tuple[type[Message], ...] = (
     v1.SimulationSpec, v1.MyceliumParameters, v1.FrameOptions, v1.AnalyzeFieldHeader, v1.StartCommand,
     v1.ResumeSessionCommand, v1.PauseCommand, v1.ResumeCommand, v1.ChangeCommand, v1.InjectCommand, v1.StopCommand,
-    w2.Gradient,
+    v1.Threshold, v1.AdaptiveThreshold, v1.FeatureOptions, w2.Gradient,
+    aggregation.AggregateGradientsHeader, aggregation.GradientChunk,
 )  # fmt: skip
 
 
@@ -201,7 +258,7 @@ def test_a_value_beyond_its_bound_is_one_violation_of_that_field(
     assert found.field == field
     assert found.rule_id
     assert "; " in found.message
-    assert len(found.message) < 300
+    assert len(found.message) < 400
 
 
 def test_every_field_of_every_request_stands_in_the_table() -> None:
@@ -301,11 +358,11 @@ def test_a_request_with_every_field_unset_is_valid(type_: type[Message]) -> None
         ),
         (
             v1.SteerSimulationRequest(change=v1.ChangeCommand()),
-            "change: must set alpha, spike_probability or both; correct it and send the request again",
+            "change: must set alpha, spike_probability or parameters; correct it and send the request again",
         ),
         (
             v1.ChangeCommand(),
-            "must set alpha, spike_probability or both; correct it and send the request again",
+            "must set alpha, spike_probability or parameters; correct it and send the request again",
         ),
         (
             v1.StartCommand(unlimited=False),
@@ -318,7 +375,7 @@ def test_a_request_with_every_field_unset_is_valid(type_: type[Message]) -> None
         ),
         (
             v1.AnalyzeFieldHeader(shape=[4, 4], encoding=v1.FIELD_ENCODING_FLOAT64_LITTLE_ENDIAN, unit="mV"),
-            "unit: got 'mV', must be one of '', 'V'; send one of these",
+            "unit: got 'mV', must be one of '', 'V', '1'; send one of these",
         ),
         (
             v1.AnalyzeFieldHeader(shape=[0, 4], encoding=v1.FIELD_ENCODING_FLOAT64_LITTLE_ENDIAN),
@@ -363,8 +420,13 @@ def test_no_request_has_a_rule_for_each_item_of_a_list() -> None:
             if field.is_repeated:
                 message = type_()
                 kind: Any = field.message_type
-                item = 0 if kind is None else GetMessageClass(kind)()
-                getattr(message, field.name).extend([item] * 1000)
+                many = getattr(message, field.name)
+                if kind is not None and kind.GetOptions().map_entry:
+                    many.update({f"P-{k}": math.nan for k in range(1000)})
+                elif kind is not None:
+                    many.extend([GetMessageClass(kind)()] * 1000)
+                else:
+                    many.extend([""] * 1000 if field.type == field.TYPE_STRING else [0] * 1000)
                 assert len([v for v in violations(message) if v.field.startswith(field.name)]) <= 1
 
 

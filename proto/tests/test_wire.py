@@ -11,7 +11,7 @@ from google.protobuf import json_format
 from google.protobuf.descriptor import FieldDescriptor
 
 from mfn_proto import mfn_pb2, mycelium_pb2
-from mfn_proto.v1 import field_pb2
+from mfn_proto.v1 import aggregation_pb2, field_pb2, model_pb2
 
 _TYPES = {
     FieldDescriptor.TYPE_STRING: "string",
@@ -47,7 +47,8 @@ def _type(field: FieldDescriptor) -> str:
     if field.message_type is None:
         name = _TYPES[field.type]
     elif field.message_type.GetOptions().map_entry:
-        return "map<string,string>"
+        key, value = (field.message_type.fields_by_name[name] for name in ("key", "value"))
+        return f"map<{_type(key)},{_type(value)}>"
     else:
         name = field.message_type.name
     return f"repeated {name}" if field.is_repeated else name
@@ -79,22 +80,52 @@ def test_the_packages_offer_these_methods_and_no_other() -> None:
     } == _METHODS
 
 
-def test_field_service_offers_three_streaming_shapes() -> None:
-    service = field_pb2.DESCRIPTOR.services_by_name["FieldService"]
-    assert service.full_name == "mfn.v1.FieldService"
-    assert {
-        method.name: (
-            method.input_type.name,
-            method.client_streaming,
-            method.output_type.name,
-            method.server_streaming,
-        )
-        for method in service.methods
-    } == {
+_V1 = {
+    "mfn.v1.FieldService": {
         "Simulate": ("SimulateRequest", False, "SimulateResponse", True),
         "AnalyzeField": ("AnalyzeFieldRequest", True, "AnalyzeFieldResponse", False),
         "SteerSimulation": ("SteerSimulationRequest", True, "SteerSimulationResponse", True),
-    }
+    },
+    "mfn.v1.ModelService": {
+        "ListModels": ("ListModelsRequest", False, "ListModelsResponse", False),
+        "DescribeModel": ("DescribeModelRequest", False, "DescribeModelResponse", False),
+    },
+    "mfn.v1.AggregationService": {
+        "AggregateGradients": ("AggregateGradientsRequest", True, "AggregateGradientsResponse", False),
+    },
+}
+
+
+def test_the_services_of_the_newer_package_offer_these_methods_in_these_shapes() -> None:
+    assert {
+        service.full_name: {
+            method.name: (
+                method.input_type.name,
+                method.client_streaming,
+                method.output_type.name,
+                method.server_streaming,
+            )
+            for method in service.methods
+        }
+        for file in (field_pb2.DESCRIPTOR, model_pb2.DESCRIPTOR, aggregation_pb2.DESCRIPTOR)
+        for service in file.services_by_name.values()
+    } == _V1
+
+
+def test_what_was_added_to_the_older_packages_is_numbered_from_twenty() -> None:
+    # Lower numbers are left to the clients of long standing, in whose files they may mean something else.
+    for package, messages in _MESSAGES.items():
+        for name, fields in messages.items():
+            added = {field: number for field, (number, _) in fields.items() if field in ("model", "parameters")}
+            assert added in ({}, {"model": 20, "parameters": 21}), f"{package}.{name}"
+
+
+def test_equal_parameters_are_written_in_the_same_bytes_whatever_their_order() -> None:
+    forth, back = mfn_pb2.FeatureRequest(), mfn_pb2.FeatureRequest()
+    for request, names in ((forth, ("leak", "alpha")), (back, ("alpha", "leak"))):
+        for name in names:
+            request.parameters[name] = 0.125
+    assert forth.SerializeToString(deterministic=True) == back.SerializeToString(deterministic=True)
 
 
 def test_bytes_of_a_client_without_presence_are_read_as_it_meant_them() -> None:

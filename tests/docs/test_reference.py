@@ -120,6 +120,14 @@ def test_every_command_is_documented_with_its_options() -> None:
     assert [command for command in commands() if command not in documented] == []
 
 
+def test_the_help_of_a_command_is_the_same_when_it_runs_by_itself() -> None:
+    # click keeps the option of the first context that asks for it: a command must not depend on who asks first.
+    for name in sorted({name.split()[0] for name in commands()}):
+        found = generate.command((name,))
+        assert found is not None
+        assert found.context_settings.get("help_option_names") == ["-h", "--help"], name
+
+
 def test_every_conformance_suite_is_documented() -> None:
     text = (GUIDE / "plugin.md").read_text("utf-8")
     suites = set()

@@ -15,15 +15,25 @@ from mfn_e2e.deployment import LIMITS, Deployment, tables
 from mfn_e2e.installed import PLUGINS, TRANSPORTS, engines
 
 NEEDED = {
+    "test_audit_under_load.py": {"auth_hmac", "audit_jsonl"},
+    "test_buf_curl.py": {"auth_hmac"},
     "test_cancellation.py": {"audit_jsonl"},
     "test_command_line.py": {"auth_hmac"},
     "test_configuration_errors.py": {"auth_hmac"},
+    "test_deadlines_under_load.py": {"audit_jsonl"},
     "test_default_server.py": {"auth_hmac"},
+    "test_environment.py": {"auth_hmac", "audit_jsonl", "ratelimit", "transport_grpc"},
+    "test_exit_statuses.py": {"auth_hmac", "audit_jsonl"},
     "test_interop.py": {"auth_hmac"},
+    "test_interop_web.py": {"auth_hmac", "transport_asgi"},
+    "test_keys_under_load.py": {"auth_hmac", "audit_jsonl"},
+    "test_limits.py": {"auth_hmac", "audit_jsonl", "ratelimit"},
     "test_one_server.py": {"auth_hmac", "audit_jsonl"},
     "test_security.py": {"auth_hmac", "audit_jsonl"},
     "test_signals.py": {"audit_jsonl"},
     "test_steering.py": {"auth_hmac", "engine_numpy"},
+    "test_tls.py": {"auth_hmac", "audit_jsonl"},
+    "test_web.py": {"auth_hmac", "audit_jsonl", "transport_asgi"},
 }
 """What a file's tests are about beside an engine, the service and a transport, which all of them need.
 

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["replacing", "require_writable"]
+__all__ = ["replacing", "require_writable", "sync_directory"]
 
 
 @contextmanager
@@ -53,3 +53,12 @@ def require_writable(target: Path) -> None:
         raise OSError(failed.errno, failed.strerror, str(target)) from failed
     finally:
         probe.unlink(missing_ok=True)
+
+
+def sync_directory(directory: Path) -> None:
+    """Make what was created, renamed or removed in the directory outlast a loss of power."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

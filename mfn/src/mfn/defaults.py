@@ -17,6 +17,7 @@ STANDARD_PLUGINS = (
     "transport_grpc",
     "transport_asgi",
     "auth_hmac",
+    "auth_loopback",
     "ratelimit",
     "audit_jsonl",
 )
@@ -27,6 +28,7 @@ KEY_ID = "local"
 
 KEYS_FILE = "mfn-local-keys.toml"
 AUDIT_FILE = "mfn-local-audit.jsonl"
+TOKEN_FILE = "mfn-local-token.json"
 
 
 def document(directory: Path) -> Document:
@@ -51,9 +53,16 @@ def document(directory: Path) -> Document:
         plugins.remove("transport_asgi")
         # The person who gave no configuration is told what it became.
         print("transport_asgi is left out: this Python has no shared libpython", file=sys.stderr)  # noqa: T201 - see above
+    if "transport_asgi" not in plugins and "auth_loopback" in plugins:
+        plugins.remove("auth_loopback")  # there is no page to open
     tables: dict[str, object] = {"server": {"plugins": plugins, "log_format": "text"}}
+    auth: dict[str, object] = {}
     if "auth_hmac" in plugins:
-        tables["auth"] = {"hmac": {"keys_file": str(_fresh_key(directory))}}
+        auth["hmac"] = {"keys_file": str(_fresh_key(directory))}
+    if "auth_loopback" in plugins:
+        auth["loopback"] = {"token_file": str(directory / TOKEN_FILE)}
+    if auth:
+        tables["auth"] = auth
     if "audit_jsonl" in plugins:
         tables["audit"] = {"jsonl": {"path": str(directory / AUDIT_FILE)}}
     return Document(tables=tables, base_dir=directory, source="defaults")

@@ -16,6 +16,7 @@ from attrs import frozen
 
 from mfn._files import replacing
 from mfn.engines import engine_for
+from mfn.models import find_model
 from mfn_core import Backend
 from mfn_core.compute import NeverCancelled
 from mfn_model import (
@@ -39,6 +40,17 @@ __all__ = ["Progress", "SimulationResult", "npy_path", "simulate", "stream"]
 Progress = Callable[[int, int], None]
 """Called with the steps done and the steps asked for."""
 
+_OF_POTENTIALS = (
+    "fractal_dimension",
+    "dimension",
+    "pot_min_mV",
+    "pot_max_mV",
+    "pot_mean_mV",
+    "pot_std_mV",
+    "active_fraction",
+)
+"""What `SimulationResult.to_dict` says of a potential alone."""
+
 SLICES = 100
 """In how many parts a run is done when somebody watches its progress."""
 
@@ -60,8 +72,13 @@ class SimulationResult:
 
     @property
     def field(self) -> npt.NDArray[np.float64]:
-        """The potential in volts, [N, N] float64, read-only."""
+        """The model's first species, [N, N] float64, read-only: of the mycelium models the potential in volts."""
         return self.state.field
+
+    @property
+    def is_potential(self) -> bool:
+        """Whether the field is a potential in volts; of another quantity there are neither mV nor active cells."""
+        return self.spec.declaration.species[0].unit == "V"
 
     @property
     def step(self) -> int:
@@ -91,9 +108,13 @@ class SimulationResult:
     def to_dict(self) -> dict[str, Any]:
         """Everything but the field itself, in plain values that JSON can hold; potentials in mV.
 
-        A number that is not finite, which only a field with NaN or infinite cells has, is None.
+        A number that is not finite, which only a field with NaN or infinite cells has, is None. So are the potentials,
+        and what is measured on active cells, where the field is no potential.
         """
-        statistics, dimension = self.statistics, self.dimension
+        return {**self._run(), **(self._potential() if self.is_potential else dict.fromkeys(_OF_POTENTIALS))}
+
+    def _run(self) -> dict[str, Any]:
+        statistics, species = self.statistics, self.spec.declaration.species[0]
         return {
             "model": self.spec.model,
             "engine": self.engine,
@@ -103,6 +124,19 @@ class SimulationResult:
             "parameters": dict(self.spec.parameters),
             "growth_events": int(self.growth_events),
             "counters": {name: int(count) for name, count in self.state.counters.items()},
+            "field": {
+                "species": species.name,
+                "unit": species.unit,
+                "minimum": _finite(statistics.minimum),
+                "maximum": _finite(statistics.maximum),
+                "mean": _finite(statistics.mean),
+                "std": _finite(statistics.std),
+            },
+        }
+
+    def _potential(self) -> dict[str, Any]:
+        statistics, dimension = self.statistics, self.dimension
+        return {
             "fractal_dimension": _finite(self.fractal_dimension),
             "dimension": {
                 "value": _finite(dimension.value),
@@ -119,7 +153,7 @@ class SimulationResult:
         }
 
     def save(self, path: str | Path) -> Path:
-        """Write the field as a `.npy` file, float64 in volts; replaced whole or not at all. Returns the path.
+        """Write the field as a `.npy` file, float64 in its unit; replaced whole or not at all. Returns the path.
 
         Raises:
             ValueError: the name does not end in `.npy`.
@@ -132,29 +166,48 @@ class SimulationResult:
 
     def rows(self) -> list[tuple[str, str]]:
         """Names and values as a person reads them, one line each."""
-        statistics, dimension = self.statistics, self.dimension
         parameters = ", ".join(f"{name} {_shown(value)}" for name, value in self.spec.parameters.items())
+        rows = [
+            ("model", f"{self.spec.model} on engine {self.engine}"),
+            ("grid", f"{self.spec.grid_size} × {self.spec.grid_size} cells, seed {self.spec.seed}"),
+            ("parameters", parameters),
+            ("steps", f"{self.step}, with {self.growth_events} growth events"),
+        ]
+        return rows + (self._potential_rows() if self.is_potential else self._field_rows())
+
+    def _potential_rows(self) -> list[tuple[str, str]]:
+        statistics, dimension = self.statistics, self.dimension
         if dimension.value is None:
             measured = f"undefined: {dimension.reason}"
         else:
             measured = f"{dimension.value:.4f} (R² {dimension.r_squared:.4f})"
         return [
-            ("model", f"{self.spec.model} on engine {self.engine}"),
-            ("grid", f"{self.spec.grid_size} × {self.spec.grid_size} cells, seed {self.spec.seed}"),
-            ("parameters", parameters),
-            ("steps", f"{self.step}, with {self.growth_events} growth events"),
             ("potential", f"{statistics.minimum_mv:.4f} to {statistics.maximum_mv:.4f} mV"),
             ("mean, std", f"{statistics.mean_mv:.4f} mV, {statistics.std_mv:.4f} mV"),
             ("active cells", f"{statistics.active_cells} ({100 * statistics.active_fraction:.2f} %)"),
             ("dimension", measured),
         ]
 
+    def _field_rows(self) -> list[tuple[str, str]]:
+        statistics, species = self.statistics, self.spec.declaration.species[0]
+        unit = "" if species.unit == "1" else f" {species.unit}"
+        return [
+            (species.name, f"{statistics.minimum:.6g} to {statistics.maximum:.6g}{unit}"),
+            ("mean, std", f"{statistics.mean:.6g}{unit}, {statistics.std:.6g}{unit}"),
+        ]
+
     def __repr__(self) -> str:
         return (
             f"SimulationResult(model={self.spec.model!r}, engine={self.engine!r}, seed={self.spec.seed}, "
             f"grid_size={self.spec.grid_size}, steps={self.step}, growth_events={self.growth_events}, "
-            f"mean={self.statistics.mean_mv:.4f} mV)"
+            f"mean={self._mean()})"
         )
+
+    def _mean(self) -> str:
+        unit = self.spec.declaration.species[0].unit
+        if unit == "V":
+            return f"{self.statistics.mean_mv:.4f} mV"
+        return f"{self.statistics.mean:.6g}" if unit == "1" else f"{self.statistics.mean:.6g} {unit}"
 
     def __rich__(self) -> Table:
         """A table, for `rich.print` and terminals."""
@@ -268,6 +321,7 @@ def _checked(
     seed: int, grid_size: int, steps: int, model: str, engine: str, parameters: Mapping[str, float | bool]
 ) -> tuple[FieldSpec, str, Backend]:
     """The specification and the engine for it, once everything that is wrong has been gathered."""
+    find_model(model)
     violations = list(FieldSpec.violations(model=model, grid_size=grid_size, seed=seed, parameters=parameters))
     if isinstance(steps, bool) or not isinstance(steps, Integral) or steps < 0:
         message = f"steps must be a whole number of at least 0, got {steps!r}"

@@ -13,7 +13,12 @@ async with MFNClient("127.0.0.1:50051", credentials=Credentials.from_keys_file("
 `mfn_client.raw` is the layer below: calls on raw bytes.
 """
 
-from mfn_client._requests import FieldDtype
+from mfn_client._aggregation_results import GradientAggregate
+from mfn_client._analysis_results import DimensionEstimate, DimensionPoint, Feature, SpeciesStatistics, ThresholdUsed
+from mfn_client._methods_aggregation import AggregationMethod
+from mfn_client._model_results import Model, ModelParameter, ModelSpecies
+from mfn_client._mycelium_results import FederatedAggregate, RunHistory, RunUpdate, ShortValidation
+from mfn_client._requests import FieldDtype, Parameters
 from mfn_client.client import MFNClient
 from mfn_client.errors import Code, FieldViolation, MfnRpcError
 from mfn_client.results import (
@@ -31,6 +36,7 @@ from mfn_client.results import (
     SessionEndReason,
     SimulationFrame,
     SimulationSummary,
+    SpeciesFrame,
     Validation,
 )
 from mfn_client.retrying import RetryBudget
@@ -44,33 +50,49 @@ __all__ = [
     "CLIENT_TIMEOUT",
     "DEFAULT_TIMEOUT",
     "Acknowledgement",
+    "AggregationMethod",
     "BoxCount",
     "ClientTimeout",
     "Code",
     "Credentials",
     "Dimension",
+    "DimensionEstimate",
+    "DimensionPoint",
+    "Feature",
     "FeatureFrame",
     "Features",
+    "FederatedAggregate",
     "FieldAnalysis",
     "FieldArray",
     "FieldDtype",
     "FieldStatistics",
     "FieldViolation",
     "Frame",
+    "GradientAggregate",
     "MFNClient",
     "MFNClientSync",
     "MfnRpcError",
+    "Model",
+    "ModelParameter",
+    "ModelSpecies",
+    "Parameters",
     "ReplyIterator",
     "ReplyStream",
     "RetryBudget",
+    "RunHistory",
+    "RunUpdate",
     "ServingStatus",
     "SessionEndReason",
     "SessionEnded",
     "SessionEvent",
+    "ShortValidation",
     "SimulationFrame",
     "SimulationSummary",
+    "SpeciesFrame",
+    "SpeciesStatistics",
     "SteeringSession",
     "SteeringSessionSync",
+    "ThresholdUsed",
     "Timeout",
     "Validation",
 ]

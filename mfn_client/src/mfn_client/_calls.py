@@ -113,14 +113,11 @@ class SignedCalls:
         Raises:
             ValueError: `request_id` cannot travel as metadata.
         """
-        if id_in_metadata and not (request_id.isascii() and request_id.isprintable()):
-            raise ValueError(f"request_id is metadata here, and must be printable ASCII, got {request_id!r}")
+        named = _in_metadata(request_id) if id_in_metadata else ()
         attempts = self.attempts(method, request_id, self.seconds(timeout))
         while True:
             left = await attempts.begin()
-            headers = self.headers(method, message) if signed else ()
-            if id_in_metadata and request_id:
-                headers = (*headers, (REQUEST_ID_KEY, request_id))
+            headers = (*(self.headers(method, message) if signed else ()), *named)
             try:
                 with closing_translated(method, request_id):
                     reply = await self._raw.unary(method, message, metadata=headers, timeout=left)
@@ -163,15 +160,22 @@ class SignedCalls:
         *,
         request_id: str,
         timeout: Timeout,
+        id_in_metadata: bool = False,
     ) -> ReplyStream[T]:
-        """One message out, many back, from an idempotent operation."""
+        """One message out, many back, from an idempotent operation; otherwise as `unary`.
+
+        Raises:
+            ValueError: `request_id` cannot travel as metadata.
+        """
         seconds = self.seconds(timeout)
+        named = _in_metadata(request_id) if id_in_metadata else ()
 
         def begin() -> Attempts:
             return self.attempts(method, request_id, seconds)
 
         def start(left: float | None) -> RawCall:
-            return self._raw.server_stream(method, message, metadata=self.headers(method, message), timeout=left)
+            headers = (*self.headers(method, message), *named)
+            return self._raw.server_stream(method, message, metadata=headers, timeout=left)
 
         def decode_one(raw: bytes) -> T:
             return decoded(decode, raw, method, request_id)
@@ -181,6 +185,17 @@ class SignedCalls:
     def open(self, method: str, *, timeout: float | None) -> RawCall:
         """Many messages both ways, attempted once."""
         return self._raw.open(method, metadata=self.headers(method, None), timeout=timeout)
+
+
+def _in_metadata(request_id: str) -> MetadataPairs:
+    """The request's id as metadata, where there is one.
+
+    Raises:
+        ValueError: it cannot travel as metadata.
+    """
+    if not (request_id.isascii() and request_id.isprintable()):
+        raise ValueError(f"request_id is metadata here, and must be printable ASCII, got {request_id!r}")
+    return ((REQUEST_ID_KEY, request_id),) if request_id else ()
 
 
 def decoded(decode: Callable[[bytes], T], raw: bytes, method: str, request_id: str) -> T:

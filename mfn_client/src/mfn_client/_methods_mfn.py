@@ -6,7 +6,7 @@ from typing import Any
 
 from mfn_client import _replies
 from mfn_client._caller import Caller
-from mfn_client._requests import filled, new_request_id
+from mfn_client._requests import HISTORIC, Parameters, filled, named_parameters, new_request_id
 from mfn_client.results import FeatureFrame, Features, SimulationFrame, SimulationSummary, Validation
 from mfn_client.streams import ReplyStream
 from mfn_client.timeouts import CLIENT_TIMEOUT, Timeout
@@ -21,9 +21,11 @@ async def extract_features(
     seed: int = 42,
     grid_size: int = 64,
     steps: int = 64,
-    alpha: float = 0.18,
-    spike_probability: float = 0.25,
+    alpha: float | None = None,
+    spike_probability: float | None = None,
     turing_enabled: bool = True,
+    model: str | None = None,
+    parameters: Parameters | None = None,
     request_id: str | None = None,
     timeout: Timeout = CLIENT_TIMEOUT,  # noqa: ASYNC109 - the call's deadline, which the server is told
 ) -> Features:
@@ -33,9 +35,12 @@ async def extract_features(
         seed: of the generator, 0 to 2³¹−1.
         grid_size: cells along each side, at least 1.
         steps: explicit Euler steps, at least 0.
-        alpha: diffusion coefficient of the potential, cells² per step, 0 < alpha ≤ 0.25.
-        spike_probability: of a growth event in each step, 0 to 1.
-        turing_enabled: whether the activator and inhibitor run.
+        alpha: diffusion coefficient of the potential, cells² per step, 0 < alpha ≤ 0.25; None: 0.18, or the default
+            of a model other than "mycelium" and "mycelium_rd".
+        spike_probability: of a growth event in each step, 0 to 1; None: 0.25, or likewise.
+        turing_enabled: whether the activator and inhibitor run; False for a model that has none.
+        model: name of another model whose field is in volts; None: "mycelium".
+        parameters: further parameters of the model by name.
         request_id: to correlate; a random UUID unless given.
         timeout: seconds until the deadline.
     """
@@ -45,10 +50,10 @@ async def extract_features(
         seed=seed,
         grid_size=grid_size,
         steps=steps,
-        alpha=alpha,
-        spike_probability=spike_probability,
         turing_enabled=turing_enabled,
+        **_mycelium(model, alpha, spike_probability),
     )
+    _about(request, model, parameters)
     return await self._calls.unary(
         "/mfn.MFNFeaturesService/ExtractFeatures",
         request.SerializeToString(),
@@ -65,9 +70,11 @@ def stream_features(
     grid_size: int = 64,
     total_steps: int = 100,
     steps_per_frame: int = 10,
-    alpha: float = 0.18,
-    spike_probability: float = 0.25,
+    alpha: float | None = None,
+    spike_probability: float | None = None,
     turing_enabled: bool = True,
+    model: str | None = None,
+    parameters: Parameters | None = None,
     request_id: str | None = None,
     timeout: Timeout = None,
 ) -> ReplyStream[FeatureFrame]:
@@ -81,6 +88,8 @@ def stream_features(
         alpha: diffusion coefficient.
         spike_probability: of a growth event in each step.
         turing_enabled: whether the activator and inhibitor run.
+        model: name of another model.
+        parameters: further parameters of the model by name.
         request_id: to correlate; a random UUID unless given.
         timeout: seconds for the whole stream; None: no deadline.
 
@@ -95,10 +104,10 @@ def stream_features(
         grid_size=grid_size,
         total_steps=total_steps,
         steps_per_frame=steps_per_frame,
-        alpha=alpha,
-        spike_probability=spike_probability,
         turing_enabled=turing_enabled,
+        **_mycelium(model, alpha, spike_probability),
     )
+    _about(request, model, parameters)
     return self._calls.server_stream(
         "/mfn.MFNFeaturesService/StreamFeatures",
         request.SerializeToString(),
@@ -114,9 +123,11 @@ async def run_simulation(
     seed: int = 42,
     grid_size: int = 64,
     steps: int = 64,
-    alpha: float = 0.18,
-    spike_probability: float = 0.25,
+    alpha: float | None = None,
+    spike_probability: float | None = None,
     turing_enabled: bool = True,
+    model: str | None = None,
+    parameters: Parameters | None = None,
     request_id: str | None = None,
     timeout: Timeout = CLIENT_TIMEOUT,  # noqa: ASYNC109 - the call's deadline, which the server is told
 ) -> SimulationSummary:
@@ -127,10 +138,10 @@ async def run_simulation(
         seed=seed,
         grid_size=grid_size,
         steps=steps,
-        alpha=alpha,
-        spike_probability=spike_probability,
         turing_enabled=turing_enabled,
+        **_mycelium(model, alpha, spike_probability),
     )
+    _about(request, model, parameters)
     return await self._calls.unary(
         "/mfn.MFNSimulationService/RunSimulation",
         request.SerializeToString(),
@@ -147,9 +158,11 @@ def stream_simulation(
     grid_size: int = 64,
     total_steps: int = 100,
     steps_per_frame: int = 10,
-    alpha: float = 0.18,
-    spike_probability: float = 0.25,
+    alpha: float | None = None,
+    spike_probability: float | None = None,
     turing_enabled: bool = True,
+    model: str | None = None,
+    parameters: Parameters | None = None,
     request_id: str | None = None,
     timeout: Timeout = None,
 ) -> ReplyStream[SimulationFrame]:
@@ -161,10 +174,10 @@ def stream_simulation(
         grid_size=grid_size,
         total_steps=total_steps,
         steps_per_frame=steps_per_frame,
-        alpha=alpha,
-        spike_probability=spike_probability,
         turing_enabled=turing_enabled,
+        **_mycelium(model, alpha, spike_probability),
     )
+    _about(request, model, parameters)
     return self._calls.server_stream(
         "/mfn.MFNSimulationService/StreamSimulation",
         request.SerializeToString(),
@@ -184,6 +197,8 @@ async def validate_pattern(
     steps: int = 64,
     turing_enabled: bool = True,
     quantum_jitter: bool = False,
+    model: str | None = None,
+    parameters: Parameters | None = None,
     request_id: str | None = None,
     timeout: Timeout = CLIENT_TIMEOUT,  # noqa: ASYNC109 - the call's deadline, which the server is told
 ) -> Validation:
@@ -197,11 +212,10 @@ async def validate_pattern(
         steps: explicit Euler steps of each field, at least 0.
         turing_enabled: whether the activator and inhibitor run.
         quantum_jitter: whether noise of variance 0.0005 V² is added to the potential in every step.
+        model: name of another model whose field is in volts, to draw the fields from; None: "mycelium".
+        parameters: further parameters of the model by name; others are its defaults.
         request_id: to correlate; a random UUID unless given.
         timeout: seconds until the deadline.
-
-    Raises:
-        MfnRpcError: UNIMPLEMENTED, where the server does not offer the training.
     """
     request = _filled(
         mfn_pb2.ValidationRequest(),
@@ -214,6 +228,7 @@ async def validate_pattern(
         turing_enabled=turing_enabled,
         quantum_jitter=quantum_jitter,
     )
+    _about(request, model, parameters)
     return await self._calls.unary(
         "/mfn.MFNValidationService/ValidatePattern",
         request.SerializeToString(),
@@ -226,3 +241,20 @@ async def validate_pattern(
 def _filled(request: Any, request_id: str | None, **fields: int | float | bool) -> Any:
     """A request of package `mfn` with every field set."""
     return filled(request, request_id=new_request_id() if request_id is None else request_id, **fields)
+
+
+def _mycelium(model: str | None, alpha: float | None, spike_probability: float | None) -> dict[str, float]:
+    """The parameters that are sent: all of them for the models that they were made for, else those that are given."""
+    historic = (model or HISTORIC[0]) in HISTORIC
+    given = {
+        "alpha": 0.18 if alpha is None and historic else alpha,
+        "spike_probability": 0.25 if spike_probability is None and historic else spike_probability,
+    }
+    return {name: value for name, value in given.items() if value is not None}
+
+
+def _about(request: Any, model: str | None, parameters: Parameters | None) -> None:
+    """Name the model of a request, and its parameters."""
+    if model is not None:
+        filled(request, model=model)
+    named_parameters(request.parameters, parameters)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -10,6 +11,8 @@ import numpy.typing as npt
 from google.protobuf.message import DecodeError, Message
 from grpc_health.v1 import health_pb2
 
+from mfn_client._analysis_replies import dimension_estimates, features_measured
+from mfn_client._analysis_results import SpeciesStatistics, ThresholdUsed
 from mfn_client.results import (
     Acknowledgement,
     BoxCount,
@@ -24,6 +27,7 @@ from mfn_client.results import (
     SessionEndReason,
     SimulationFrame,
     SimulationSummary,
+    SpeciesFrame,
     Validation,
 )
 from mfn_proto import mfn_pb2, mycelium_pb2
@@ -42,6 +46,7 @@ __all__ = [
     "simulate_frame",
     "simulation_frame",
     "simulation_summary",
+    "species_statistics",
     "validation",
 ]
 
@@ -142,11 +147,16 @@ def analysis(raw: bytes) -> FieldAnalysis:
     reply = parsed(field_pb2.AnalyzeFieldResponse, raw)
     return FieldAnalysis(
         request_id=reply.request_id,
-        statistics=_statistics(reply.statistics),
+        statistics=_statistics(reply),
         dimension=_dimension(reply.dimension),
         fractal_dimension=reply.fractal_dimension,
         active_fraction=reply.active_fraction,
-        threshold_volts=reply.threshold_volts,
+        threshold_volts=_single_potential(reply),
+        values=species_statistics(reply.values) if reply.HasField("values") else None,
+        threshold=_threshold(reply.threshold) if reply.HasField("threshold") else None,
+        features=features_measured(reply),
+        dimensions=dimension_estimates(reply),
+        warnings=tuple(reply.warnings),
     )
 
 
@@ -156,11 +166,30 @@ def frame(message: field_pb2.Frame) -> Frame:
         request_id=message.request_id,
         step=message.step,
         is_final=message.is_final,
-        statistics=_statistics(message.statistics),
+        statistics=_statistics(message),
         growth_events=message.growth_events,
         dimension=_dimension(message.dimension),
         fractal_dimension=message.fractal_dimension,
         field=_array(message.field) if message.HasField("field") else None,
+        unit=message.species[0].unit if message.species else "V",
+        species=tuple(
+            SpeciesFrame(
+                statistics=species_statistics(each), field=_array(each.field) if each.HasField("field") else None
+            )
+            for each in message.species
+        ),
+    )
+
+
+def species_statistics(message: field_pb2.SpeciesFrame) -> SpeciesStatistics:
+    """Statistics of any quantity."""
+    return SpeciesStatistics(
+        name=message.name,
+        unit=message.unit,
+        min=message.min,
+        max=message.max,
+        mean=message.mean,
+        std=message.std,
     )
 
 
@@ -191,12 +220,30 @@ def _summary(reply: Any) -> dict[str, Any]:
     }
 
 
-def _statistics(message: field_pb2.FieldStatistics) -> FieldStatistics:
+def _statistics(owner: field_pb2.Frame | field_pb2.AnalyzeFieldResponse) -> FieldStatistics:
+    """Statistics of a potential; NaN where the message has none, so that nobody takes another quantity for one."""
+    if not owner.HasField("statistics"):
+        return FieldStatistics(min_volts=math.nan, max_volts=math.nan, mean_volts=math.nan, std_volts=math.nan)
+    message = owner.statistics
     return FieldStatistics(
         min_volts=message.min_volts,
         max_volts=message.max_volts,
         mean_volts=message.mean_volts,
         std_volts=message.std_volts,
+    )
+
+
+def _single_potential(reply: field_pb2.AnalyzeFieldResponse) -> float:
+    """The threshold in V; NaN where it is another quantity, or not the same everywhere."""
+    if not reply.HasField("threshold"):
+        return reply.threshold_volts
+    used = reply.threshold
+    return used.value if used.unit == "V" and used.HasField("value") else math.nan
+
+
+def _threshold(message: field_pb2.ThresholdUsed) -> ThresholdUsed:
+    return ThresholdUsed(
+        method=message.method, value=message.value if message.HasField("value") else None, unit=message.unit
     )
 
 

@@ -6,7 +6,14 @@ from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from mfn_client import _methods_field, _methods_health, _methods_mfn, _methods_mycelium
+from mfn_client import (
+    _methods_aggregation,
+    _methods_field,
+    _methods_health,
+    _methods_mfn,
+    _methods_models,
+    _methods_mycelium,
+)
 from mfn_client._attempts import Retrying
 from mfn_client._calls import SignedCalls
 from mfn_client._tls import Pem, channel_security
@@ -147,6 +154,15 @@ class MFNClient:
     steer = _methods_field.steer
     resume = _methods_field.resume
 
+    list_models = _methods_models.list_models
+    describe_model = _methods_models.describe_model
+
+    aggregate_gradients = _methods_aggregation.aggregate_gradients
+
     nernst = _methods_mycelium.nernst
+    validate = _methods_mycelium.validate
+    simulate_history = _methods_mycelium.simulate_history
+    stream_history = _methods_mycelium.stream_history
+    aggregate_federated = _methods_mycelium.aggregate_federated
 
     health_check = _methods_health.health_check

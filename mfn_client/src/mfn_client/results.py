@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from attrs import cmp_using, field, frozen
 
+from mfn_client._analysis_results import DimensionEstimate, Feature, SpeciesStatistics, ThresholdUsed
+
 __all__ = [
     "Acknowledgement",
     "BoxCount",
@@ -25,11 +27,12 @@ __all__ = [
     "SessionEnded",
     "SimulationFrame",
     "SimulationSummary",
+    "SpeciesFrame",
     "Validation",
 ]
 
 FieldArray = npt.NDArray[np.float64] | npt.NDArray[np.float32]
-"""A potential in V, [N, N], C order, read-only."""
+"""A quantity, [rows, columns], C order, read-only."""
 
 
 @frozen(kw_only=True)
@@ -152,7 +155,7 @@ class FeatureFrame:
 
 @frozen(kw_only=True)
 class FieldStatistics:
-    """Statistics over all cells of a field, in V, with the same in mV beside it."""
+    """Statistics over all cells of a potential, in V, with the same in mV beside it; NaN where the field is none."""
 
     min_volts: float
     max_volts: float
@@ -216,6 +219,16 @@ def _field_repr(value: npt.NDArray[Any] | None) -> str:
 
 
 @frozen(kw_only=True)
+class SpeciesFrame:
+    """One species in a snapshot."""
+
+    statistics: SpeciesStatistics
+    """With its name and unit."""
+    field: FieldArray | None = field(default=None, eq=cmp_using(eq=_same_field), hash=False, repr=_field_repr)
+    """Its values, [N, N], read-only; None unless the species was named and fields were asked for."""
+
+
+@frozen(kw_only=True)
 class Frame:
     """A snapshot of a run."""
 
@@ -226,14 +239,19 @@ class Frame:
     is_final: bool
     """Whether this is the run's last frame."""
     statistics: FieldStatistics
+    """Of the potential; NaN for a model whose first species is none."""
     growth_events: int
     """Growth events since the initial field; injections are not counted."""
     dimension: Dimension
-    """Of the active cells, above −0.060 V."""
+    """Of the active cells, above −0.060 V or the threshold that was asked for."""
     fractal_dimension: float
     """Its legacy estimate, 0 where it is undefined."""
     field: FieldArray | None = field(default=None, eq=cmp_using(eq=_same_field), hash=False, repr=_field_repr)
-    """The potential in V, [N, N], read-only; None unless it was asked for."""
+    """The first species, [N, N], read-only; None unless it was asked for, and where species were named."""
+    unit: str = "V"
+    """Of `field`."""
+    species: tuple[SpeciesFrame, ...] = ()
+    """The species that were named, in that order; else the first one of the model."""
 
 
 @frozen(kw_only=True)
@@ -242,6 +260,7 @@ class FieldAnalysis:
 
     request_id: str
     statistics: FieldStatistics
+    """NaN where the field is no potential."""
     dimension: Dimension
     """Of the active cells."""
     fractal_dimension: float
@@ -249,7 +268,17 @@ class FieldAnalysis:
     active_fraction: float
     """Active cells over all cells, 0 to 1."""
     threshold_volts: float
-    """Cells strictly above it were active, V."""
+    """Cells strictly above it were active, V; NaN where the threshold is not a single potential."""
+    values: SpeciesStatistics | None = None
+    """Statistics in the field's own unit; None from an older server."""
+    threshold: ThresholdUsed | None = None
+    """The threshold that was used; None from an older server."""
+    features: tuple[Feature, ...] = ()
+    """The 18 features and five further ones, in their order; empty unless they were asked for."""
+    dimensions: tuple[DimensionEstimate, ...] = ()
+    """Dimensions by several estimators; empty unless features were asked for."""
+    warnings: tuple[str, ...] = ()
+    """What is odd about the features."""
 
 
 @frozen(kw_only=True)

@@ -8,7 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from mfn_client import _replies
-from mfn_client._requests import filled
+from mfn_client._requests import Parameters, filled, named_parameters
 from mfn_client._steering_call import STEER, SteeringCalls
 from mfn_client.errors import Code, MfnRpcError, broken_contract, closing_translated, from_status
 from mfn_client.raw import RawCall, RawStatus
@@ -123,32 +123,58 @@ class SteeringSession:
         """Let a paused simulation go on; otherwise as `pause`."""
         return await self._send(field_pb2.SteerSimulationRequest(resume=field_pb2.ResumeCommand()))
 
-    async def change(self, *, alpha: float | None = None, spike_probability: float | None = None) -> int:
+    async def change(
+        self,
+        *,
+        alpha: float | None = None,
+        spike_probability: float | None = None,
+        parameters: Parameters | None = None,
+    ) -> int:
         """Change parameters from the next step on; otherwise as `pause`.
 
-        A value out of its bounds ends the call with INVALID_ARGUMENT and changes nothing; the session can be resumed.
+        All of them take effect together, or none. A value out of its bounds, and a parameter that the model does not
+        have, ends the call with INVALID_ARGUMENT and changes nothing; the session can be resumed.
 
         Args:
             alpha: cells² per step, 0 < alpha ≤ 0.25; None: unchanged.
             spike_probability: 0 to 1; None: unchanged.
+            parameters: any parameters of the model by name; those that are not named are unchanged.
 
         Raises:
-            ValueError: neither is given.
+            ValueError: nothing is given.
         """
         given = {"alpha": alpha, "spike_probability": spike_probability}
         changed = {name: value for name, value in given.items() if value is not None}
-        if not changed:
-            raise ValueError("nothing to change: give alpha, spike_probability or both")
+        if not changed and not parameters:
+            raise ValueError("nothing to change: give alpha, spike_probability or parameters")
         command = filled(field_pb2.ChangeCommand(), **changed)
+        named_parameters(command.parameters, parameters)
         return await self._send(field_pb2.SteerSimulationRequest(change=command))
 
-    async def inject(self, row: int, column: int, amplitude_volts: float = 0.020) -> int:
-        """Add potential to one cell before the next step; otherwise as `pause`.
+    async def inject(
+        self, row: int, column: int, amplitude_volts: float | None = None, *, amplitude: float | None = None
+    ) -> int:
+        """Add to the first species in one cell before the next step; otherwise as `pause`.
 
         A cell beyond the grid or an amplitude beyond ±0.135 V ends the call with INVALID_ARGUMENT and changes
         nothing; the session can be resumed.
+
+        Args:
+            row: of the cell, from 0.
+            column: of the cell, from 0.
+            amplitude_volts: potential to add, V; None: 0.020, unless `amplitude` is given.
+            amplitude: what to add, in the unit of the species; needed where that is no potential.
+
+        Raises:
+            ValueError: both amplitudes are given.
         """
-        command = filled(field_pb2.InjectCommand(), row=row, column=column, amplitude_volts=amplitude_volts)
+        command = filled(field_pb2.InjectCommand(), row=row, column=column)
+        if amplitude is None:
+            filled(command, amplitude_volts=0.020 if amplitude_volts is None else amplitude_volts)
+        elif amplitude_volts is None:
+            filled(command, amplitude=amplitude)
+        else:
+            raise ValueError("give amplitude_volts or amplitude, not both")
         return await self._send(field_pb2.SteerSimulationRequest(inject=command))
 
     async def stop(self) -> int:

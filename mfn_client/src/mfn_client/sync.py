@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Concatenate, Generic, ParamSpec, Self, TypeVar
 
 from mfn_client._loop_thread import LoopThread
+from mfn_client._requests import Parameters
 from mfn_client.client import MFNClient
 from mfn_client.results import SessionEnded
 from mfn_client.session import SessionEvent, SteeringSession
@@ -121,13 +122,22 @@ class SteeringSessionSync:
         """As `SteeringSession.resume`."""
         return self._client._run(self._session.resume())
 
-    def change(self, *, alpha: float | None = None, spike_probability: float | None = None) -> int:
+    def change(
+        self,
+        *,
+        alpha: float | None = None,
+        spike_probability: float | None = None,
+        parameters: Parameters | None = None,
+    ) -> int:
         """As `SteeringSession.change`."""
-        return self._client._run(self._session.change(alpha=alpha, spike_probability=spike_probability))
+        change = self._session.change(alpha=alpha, spike_probability=spike_probability, parameters=parameters)
+        return self._client._run(change)
 
-    def inject(self, row: int, column: int, amplitude_volts: float = 0.020) -> int:
+    def inject(
+        self, row: int, column: int, amplitude_volts: float | None = None, *, amplitude: float | None = None
+    ) -> int:
         """As `SteeringSession.inject`."""
-        return self._client._run(self._session.inject(row, column, amplitude_volts))
+        return self._client._run(self._session.inject(row, column, amplitude_volts, amplitude=amplitude))
 
     def stop(self) -> int:
         """As `SteeringSession.stop`."""
@@ -286,6 +296,15 @@ class MFNClientSync:
     steer = _steering(MFNClient.steer)
     resume = _steering(MFNClient.resume)
 
+    list_models = _blocking(MFNClient.list_models)
+    describe_model = _blocking(MFNClient.describe_model)
+
+    aggregate_gradients = _blocking(MFNClient.aggregate_gradients)
+
     nernst = _blocking(MFNClient.nernst)
+    validate = _blocking(MFNClient.validate)
+    simulate_history = _blocking(MFNClient.simulate_history)
+    stream_history = _iterating(MFNClient.stream_history)
+    aggregate_federated = _blocking(MFNClient.aggregate_federated)
 
     health_check = _blocking(MFNClient.health_check)

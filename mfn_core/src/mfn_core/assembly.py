@@ -100,6 +100,7 @@ def plan(document: Document) -> Plan:
     unloaded: list[Problem] = []
     registry = PluginRegistry(_named_plugins(document, server), problems=unloaded)
     problems += unloaded
+    problems += registry.register_models()
     document = apply_environment(document, _environment(document, registry), problems)
     components: list[PlannedComponent] = []
     for section, kind in sections.items():

@@ -57,6 +57,8 @@ class AuditRecord:
     """Address of the other end of the connection."""
     tls_identity: str | None = None
     """Subject of the client certificate."""
+    protocol: str = ""
+    """What was spoken on the transport: `grpc`, `connect`, `rest`; empty where the transport has one protocol."""
 
 
 class AuditSink(Protocol):
@@ -110,6 +112,7 @@ def record_of(call: Call, error: MfnError | None) -> AuditRecord:
         bytes_out=call.bytes_out,
         peer=call.peer.address,
         tls_identity=call.peer.tls_identity,
+        protocol=call.protocol,
     )
 
 

@@ -9,13 +9,17 @@ from mfn_core.call import Call, Principal
 from mfn_core.errors import Code, MfnError
 from mfn_core.middleware import Next
 
-__all__ = ["AUTHENTICATION_FAILED", "ROLES", "AuthMiddleware", "Authenticator", "unauthenticated"]
+__all__ = ["ANONYMOUS", "AUTHENTICATION_FAILED", "ROLES", "AuthMiddleware", "Authenticator", "unauthenticated"]
 
 ROLES = ("read", "write", "admin")
 """Every role, each included in the next."""
 
 AUTHENTICATION_FAILED = "authentication failed"
 """The one text of every failed authentication: which check failed is for the operator alone."""
+
+
+ANONYMOUS = "anonymous"
+"""Method of the principal of calls without credentials."""
 
 
 def unauthenticated(reason: str) -> MfnError:
@@ -53,13 +57,7 @@ class AuthMiddleware:
         operation = call.operation
         if operation.public:
             return await call_next(call)
-        principal: Principal | None = None
-        for authenticator in self._authenticators:
-            principal = await authenticator.authenticate(call)
-            if principal is not None:
-                break
-        else:
-            principal = self._anonymous
+        principal = await self._prove(call) if call.opened_by is None else _of_connection(call, call.opened_by)
         if principal is None:
             raise unauthenticated("no credentials that an authenticator understands")
         call.principal = principal
@@ -70,3 +68,21 @@ class AuthMiddleware:
                 reason=f"principal {principal.name!r} has {sorted(principal.roles)}, not {operation.role!r}",
             )
         return await call_next(call)
+
+    async def _prove(self, call: Call) -> Principal | None:
+        for authenticator in self._authenticators:
+            principal = await authenticator.authenticate(call)
+            if principal is not None:
+                return principal
+        return self._anonymous
+
+
+def _of_connection(call: Call, opening: Call) -> Principal:
+    """Who opened the connection that the call came on."""
+    principal = opening.principal
+    if principal is None:
+        raise unauthenticated("the connection was not authenticated")
+    call.key_id = opening.key_id
+    if principal.method != ANONYMOUS and not call.peer.encrypted and not call.peer.is_local:
+        raise unauthenticated("what is said on a connection after its opening is not signed, and this one is in the clear")
+    return principal

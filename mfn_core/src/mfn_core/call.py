@@ -153,7 +153,11 @@ class Request:
     """The one request message of a unary or server-streaming call, exactly as it came."""
 
     raw: bytes = b""
-    """De-framed and decompressed; empty where the client streams."""
+    """De-framed and decompressed; what a signature covers."""
+    transcode: Callable[[bytes], bytes] | None = None
+    """Makes a protobuf message of `raw` where that is something else, such as JSON. The dispatcher calls it once, after
+    the call was let in: nothing is parsed before. It does so in a thread where `raw` is long. Raises `MfnError` for
+    what cannot be one."""
 
 
 _ABORT_TEXT = {
@@ -173,6 +177,7 @@ class Call:
     __slots__ = (
         "_charge",
         "_deliver",
+        "_signed_path",
         "_task",
         "bytes_in",
         "bytes_out",
@@ -187,9 +192,11 @@ class Call:
         "messages_in",
         "messages_out",
         "metadata",
+        "opened_by",
         "operation",
         "peer",
         "principal",
+        "protocol",
         "reply",
         "request",
         "started",
@@ -211,6 +218,9 @@ class Call:
         inbound: AsyncIterator[bytes] | None = None,
         deliver: Callable[[bytes], Awaitable[None]] | None = None,
         fault: MfnError | None = None,
+        protocol: str = "",
+        signed_path: str | None = None,
+        opened_by: Call | None = None,
     ) -> None:
         """Make a call.
 
@@ -227,6 +237,12 @@ class Call:
                 the next, so that a slow reader slows the producer.
             fault: what the transport found wrong with the call before it could be read, such as an oversized
                 message. The chain raises it after the audit has begun and before anything else.
+            protocol: what is spoken, for the audit: `grpc`, `connect`, `rest`. A transport with one protocol may
+                leave it out.
+            signed_path: what a signature covers in place of the operation's path; None: that path. On REST and
+                WebSocket it is `METHOD SP path?query`.
+            opened_by: the call that proved who is at the other end of this call's connection, where one proof stands
+                for all that is said on it, as on a WebSocket. This call has its principal.
         """
         self.id = id
         self.operation = operation
@@ -236,6 +252,9 @@ class Call:
         self.request = request
         self.inbound = inbound
         self.fault = fault
+        self.protocol = protocol
+        self._signed_path = signed_path
+        self.opened_by = opened_by
         self.cancel = Cancellation(deadline)
         self.principal: Principal | None = None
         self.key_id: str | None = None
@@ -263,6 +282,11 @@ class Call:
     def deadline(self) -> float | None:
         """On the clock of `time.monotonic`; None: none."""
         return self.cancel.deadline
+
+    @property
+    def signed_path(self) -> str:
+        """What a signature of this call covers as its path."""
+        return self.operation.path if self._signed_path is None else self._signed_path
 
     @property
     def request_id(self) -> str | None:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import enum
 import logging
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
 import attrs
 from attrs import field, frozen
 
 if TYPE_CHECKING:
+    from mfn_core.assembly import Plan
     from mfn_core.config import EnvironmentName, ServerSettings
     from mfn_core.execution import ComputePool
     from mfn_core.host import WorkerHost
@@ -83,6 +84,9 @@ class ComponentSpec:
     """`shared`: its state is the same seen from every worker process. `process`: each worker has its own."""
     host: Callable[[Mapping[str, Any]], WorkerHost] | None = None
     """For a transport that brings the worker process with it: `{name: config} -> WorkerHost`, all its listeners."""
+    announce: Callable[[Any, Plan, Mapping[str, Sequence[str]]], Iterable[str]] | None = None
+    """`(config, plan, {transport: addresses}) -> lines` for the person who starts the server, such as a link. Called in
+    the supervisor once the server listens for the first time; the lines go to standard error."""
     environment: Sequence[EnvironmentName] = ()
     """Environment variables that set something of the component's table: `[transports.grpc]`, not `"grpc/public"`."""
     examples: Mapping[str, str] = field(factory=dict)

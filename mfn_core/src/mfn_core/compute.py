@@ -6,7 +6,11 @@ used by one thread at a time, which may be a different one at each call.
 
 from __future__ import annotations
 
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Literal, Protocol, TypeVar, runtime_checkable
+
+from attrs import frozen
 
 from mfn_model import BoundViolation, Checkpoint, FieldSpec, FieldState, SpecError
 
@@ -14,13 +18,18 @@ __all__ = [
     "Backend",
     "CancelToken",
     "NeverCancelled",
+    "RemoteExecutor",
+    "Run",
     "Session",
+    "SupportsBatch",
     "SupportsCheckpoint",
     "SupportsRestore",
     "SupportsSpeed",
     "SupportsSteering",
     "require_supported",
 ]
+
+T = TypeVar("T")
 
 
 @runtime_checkable
@@ -83,7 +92,45 @@ class SupportsSpeed(Protocol):
     """A backend that can say how fast it is, so that `engine = "auto"` can choose."""
 
     def speed(self, spec: FieldSpec) -> float:
-        """Estimated cell-steps a second on one core for this spec; any backend that is silent counts as 1."""
+        """Estimated cell-steps a second on one core for this spec; any backend that is silent counts as 1.
+
+        The same for every seed: the kernel asks once for each kind of spec.
+        """
+        ...
+
+
+@frozen(kw_only=True)
+class Run:
+    """A whole run: from step 0 to its last step, of which only the final state is wanted."""
+
+    spec: FieldSpec
+    steps: int
+    """At least 0."""
+    cancel: CancelToken
+    """Of this run alone; the others of a batch go on when it is set."""
+
+    @property
+    def cell_steps(self) -> int:
+        """What the run costs: cells times steps, the initial field counting as one step where there is no other."""
+        return self.spec.grid_size * self.spec.grid_size * max(self.steps, 1)
+
+
+@runtime_checkable
+class SupportsBatch(Protocol):
+    """A backend that advances several whole runs in one call, for less than they cost one by one."""
+
+    def run_batch(self, runs: Sequence[Run]) -> Sequence[FieldState | Exception]:
+        """The final states of the runs, in their order.
+
+        Called from compute threads, by several at once; `runs` holds at least one. The runs may differ in model, grid,
+        parameters and steps. Each state is, bit for bit, what a session of its spec has after `steps` steps.
+
+        A run that fails does not touch the others: in its place stands what `open` or `step` would have raised. Looks
+        at the token of each run before each slice of work, as a session does; a run whose token is set is left out
+        from then on, and in its place stands a state after fewer steps, or any exception. Nobody looks at that.
+
+        Raises nothing. The kernel takes what is raised all the same for a defect: it logs it, and runs each alone.
+        """
         ...
 
 
@@ -128,6 +175,39 @@ class SupportsRestore(Protocol):
 
         Raises:
             mfn_model.SpecError: this backend does not support the checkpoint's spec.
+        """
+        ...
+
+
+@runtime_checkable
+class RemoteExecutor(Protocol):
+    """An executor whose workers share no memory with the server: whole runs go there, by value.
+
+    What a factory of the hook `mfn_executors` makes is taken for one by its `remote`; any other executor must be a
+    `concurrent.futures.Executor` of threads. Its component may have `async start()`, which connects to the workers, or
+    raises `ConfigError` or `OSError` with a text for the operator, and `async stop()`.
+    """
+
+    @property
+    def remote(self) -> Literal[True]:
+        """What tells it from an executor of threads."""
+        ...
+
+    @property
+    def slots(self) -> int:
+        """Jobs that its workers do at once, as far as is known now; 0 while there is no worker. Cheap."""
+        ...
+
+    def submit(self, job: Callable[[CancelToken], T], /) -> Future[T]:
+        """Call `job(cancel)` on a worker.
+
+        Called from the event loop, and does not block. `job` and what it returns can be pickled. Where a worker dies,
+        its jobs are done again on another one. `cancel` on the future is heard at any time: a job that still waits is
+        withdrawn, and one at work finds its token set within a slice of a few hundred milliseconds.
+
+        The future ends with what the job returned or raised, or with `MfnError`: UNAVAILABLE with a time to retry
+        after when the workers cannot be reached, INTERNAL when the job brought its workers down. `submit` itself raises
+        nothing but UNAVAILABLE.
         """
         ...
 

@@ -17,6 +17,7 @@ from google.protobuf.message import DecodeError, Message
 
 from mfn_core.cache import ResultCache
 from mfn_core.call import Call, CallId
+from mfn_core.coalescing import Coalescer
 from mfn_core.errors import Code, FieldViolation, MfnError
 from mfn_core.middleware import Middleware, Next
 from mfn_core.operation import Operation, Service, Shape
@@ -24,6 +25,9 @@ from mfn_core.operation import Operation, Service, Shape
 __all__ = ["Dispatcher", "Outcome"]
 
 _log = logging.getLogger(__name__)
+
+OFFLOAD_BYTES = 16 * 1024
+"""Messages from this size on are transcoded in a thread, so that other calls go on."""
 
 
 @frozen(kw_only=True)
@@ -55,6 +59,7 @@ class Dispatcher:
         outer: int = 0,
         charge: Callable[[Call, float], Awaitable[None]] | None = None,
         cache: ResultCache | None = None,
+        coalescer: Coalescer | None = None,
     ) -> None:
         """Fold the chain.
 
@@ -65,11 +70,14 @@ class Dispatcher:
                 observe, and refuse nothing.
             charge: `async (call, cost)`, called after validation with the request's cost in cell-steps.
             cache: keeps the replies of deterministic unary operations; none unless given.
+            coalescer: lets equal calls of such operations share one reply; none unless given.
         """
         self.services = tuple(services)
         self.operations: Mapping[str, Operation] = _index(self.services)
         self._charge = charge
         self._cache = cache if cache is not None and cache.enabled else None
+        self.coalescer = coalescer
+        """Counts what it did, for telemetry; None where equal calls are computed each."""
         self._active: set[Call] = set()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -179,17 +187,47 @@ class Dispatcher:
             async with aclosing(self._decode_stream(call)) as requests:
                 await self._handle(call, requests)
         else:
-            request = self._decode_one(call)
-            key = None if self._cache is None else _cache_key(call)
-            if key is not None and await self._send_cached(call, key):
+            if call.request is None:
+                raise MfnError(Code.INVALID_ARGUMENT, "the call carries no request message")
+            raw, transcode = call.request.raw, call.request.transcode
+            if transcode is not None:
+                raw = await _transcoded(raw, transcode)
+            request = self._decode_one(call, raw)
+            if self._cache is None and self.coalescer is None:
+                await self._answer(call, request)
                 return
-            if operation.validate is not None and (found := operation.validate(request)):
-                raise MfnError.invalid(found)
-            if operation.cost is not None:
-                await call.charge(operation.cost(request))
-            reply = await self._handle(call, request)
-            if key is not None and reply is not None and self._cache is not None:
-                self._cache.put(operation.path, key, reply)
+            key = _cache_key(operation, raw)
+            if key is None:
+                await self._answer(call, request)
+            elif not await self._send_cached(call, key, raw):
+                await self._compute_once(call, request, key, raw)
+
+    async def _answer(self, call: Call, request: Message) -> bytes | None:
+        """Validate, charge and handle the one request; the raw reply of a shape with one."""
+        operation = call.operation
+        if operation.validate is not None and (found := operation.validate(request)):
+            raise MfnError.invalid(found)
+        if operation.cost is not None:
+            await call.charge(operation.cost(request))
+        return await self._handle(call, request)
+
+    async def _compute_once(self, call: Call, request: Message, key: bytes, raw: bytes) -> None:
+        """Answer a deterministic unary call, or wait for an equal one that is being answered. Only that one pays."""
+
+        async def compute() -> bytes:
+            reply = await self._answer(call, request)
+            if reply is None:
+                raise RuntimeError(f"{call.operation.path} has a cache key and no single reply")
+            if self._cache is not None:
+                self._cache.put(call.operation.path, key, reply)
+            return reply
+
+        if self.coalescer is None:
+            await compute()
+            return
+        reply, own = await self.coalescer.once(call, key, compute)
+        if not own:
+            await self._send_stamped(call, reply, raw)
 
     async def _handle(self, call: Call, request: Any) -> bytes | None:
         """Run the handler and send what it makes; the raw reply of a shape with one."""
@@ -202,21 +240,23 @@ class Dispatcher:
         await call.send(reply)
         return reply
 
-    async def _send_cached(self, call: Call, key: bytes) -> bool:
+    async def _send_cached(self, call: Call, key: bytes, raw: bytes) -> bool:
         """Answer from the cache: the request was valid once, so it is valid now. Costs no cell-steps."""
-        if self._cache is None or call.request is None:
+        if self._cache is None:
             return False
         reply = self._cache.get(call.operation.path, key)
         if reply is None:
             return False
-        stamp = call.operation.stamp
-        await call.send(reply if stamp is None else stamp(reply, call.request.raw))
+        await self._send_stamped(call, reply, raw)
         return True
 
-    def _decode_one(self, call: Call) -> Message:
-        if call.request is None:
-            raise MfnError(Code.INVALID_ARGUMENT, "the call carries no request message")
-        message = _decode(call.operation, call.request.raw)
+    async def _send_stamped(self, call: Call, reply: bytes, raw: bytes) -> None:
+        """Send a reply that was computed for an equal request, with this request's id in it."""
+        stamp = call.operation.stamp
+        await call.send(reply if stamp is None else stamp(reply, raw))
+
+    def _decode_one(self, call: Call, raw: bytes) -> Message:
+        message = _decode(call.operation, raw)
         if call.operation.names_request:
             call.decoded_request_id = cast("Any", message).request_id or None
         return message
@@ -258,12 +298,18 @@ def _decode(operation: Operation, raw: bytes) -> Message:
         ) from wrong
 
 
-def _cache_key(call: Call) -> bytes | None:
+async def _transcoded(raw: bytes, transcode: Callable[[bytes], bytes]) -> bytes:
+    """The one request message of a call that was let in, as protobuf; a long one in a thread: it takes long."""
+    if len(raw) < OFFLOAD_BYTES:
+        return transcode(raw)
+    return await asyncio.to_thread(transcode, raw)
+
+
+def _cache_key(operation: Operation, raw: bytes) -> bytes | None:
     """What stands for the request in the cache; None where the reply is not to be kept."""
-    operation = call.operation
     if not operation.deterministic or operation.cache_key is None or operation.shape is not Shape.UNARY:
         return None
-    return None if call.request is None else operation.cache_key(call.request.raw)
+    return operation.cache_key(raw)
 
 
 def _layer(run: Next) -> Next:

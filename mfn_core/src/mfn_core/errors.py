@@ -107,5 +107,20 @@ class MfnError(Exception):
         text = "; ".join(f"{v.field}: {v.description}" for v in found)
         return cls(Code.INVALID_ARGUMENT, f"invalid argument: {text}", violations=found)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        # It may be raised on another machine than the one that answers the call.
+        return _rebuilt, (self.code, self.message, self.reason, self.violations, self.retry_after, dict(self.details))
+
     def __repr__(self) -> str:
         return f"MfnError({self.code.name}, {self.message!r})"
+
+
+def _rebuilt(
+    code: Code,
+    message: str,
+    reason: str,
+    violations: tuple[FieldViolation, ...],
+    retry_after: float | None,
+    details: dict[str, str],
+) -> MfnError:
+    return MfnError(code, message, reason=reason, violations=violations, retry_after=retry_after, details=details)

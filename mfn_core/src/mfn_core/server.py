@@ -13,10 +13,12 @@ from mfn_core.audit import AuditMiddleware
 from mfn_core.auth import AuthMiddleware
 from mfn_core.cache import ResultCache
 from mfn_core.call import Call, Principal
+from mfn_core.coalescing import Coalescer
 from mfn_core.components import ComponentContext, ComponentKind
-from mfn_core.config import ConfigError, Document, Problem
+from mfn_core.compute import RemoteExecutor
+from mfn_core.config import BatchingSettings, ConfigError, Document, Problem
 from mfn_core.dispatcher import Dispatcher
-from mfn_core.execution import ComputePool
+from mfn_core.execution import BatchRules, ComputePool, EngineRecipe, available_cores
 from mfn_core.limits import Limiter, LimitMiddleware
 from mfn_core.middleware import Middleware
 from mfn_core.operation import Catalogue, Service
@@ -63,19 +65,23 @@ class Server:
         self._started: list[tuple[str, Any]] = []
         self._problems: list[Problem] = []
         self._catalogue = Catalogue()
+        _warn_of_too_many_threads(planned.server.compute_threads)
         self._make(ComponentKind.EXECUTOR, cast("ComputePool", None))
         executor = next(iter(self._made[ComponentKind.EXECUTOR].values()), None)
+        remote = executor if isinstance(executor, RemoteExecutor) else None
         self.compute = ComputePool(
             {},
             engine=planned.server.engine,
             threads=planned.server.compute_threads,
             queue=planned.server.compute_queue,
-            executor=cast("Executor | None", executor),
+            batching=_batching(planned.server.batching),
+            executor=None if remote is not None else cast("Executor | None", executor),
+            remote=remote,
         )
         for kind in (*START_ORDER, ComponentKind.TRANSPORT):
             if kind is not ComponentKind.EXECUTOR:
                 self._make(kind, self.compute)
-        self.compute.use(self._made[ComponentKind.BACKEND])
+        self.compute.use(self._made[ComponentKind.BACKEND], self._recipes() if remote is not None else {})
         if not self._problems:
             self.dispatcher = self._fold()
         if self._problems:
@@ -112,6 +118,8 @@ class Server:
             for kind in START_ORDER:
                 for name, component in self._made[kind].items():
                     await self._start(f"{kind.section}.{name}", component)
+                if kind is ComponentKind.BACKEND and (seconds := self.plan.server.calibration_seconds):
+                    await asyncio.to_thread(self.compute.calibrate, seconds)
             for name, transport in self._transports():
                 self._started.append((f"transports.{name}", transport))
                 await transport.start(self.dispatcher)
@@ -160,6 +168,19 @@ class Server:
             except Exception as failed:  # noqa: BLE001 - a plugin's defect is reported beside the other problems
                 self._problems.append(_defect(component, failed))
 
+    def _recipes(self) -> dict[str, EngineRecipe]:
+        """How remote workers make the engines of this server."""
+        return {
+            component.name: EngineRecipe.of(
+                plugin=component.registered.plugin,
+                component=component.spec.name,
+                name=component.name,
+                config=component.config,
+                server=self.plan.server,
+            )
+            for component in self.plan.of(ComponentKind.BACKEND)
+        }
+
     def _fold(self) -> Dispatcher:
         limiters = cast("list[Limiter]", list(self._made[ComponentKind.LIMITER].values()))
         anonymous = None
@@ -198,6 +219,7 @@ class Server:
                 outer=outer,
                 charge=charge if limiters else None,
                 cache=ResultCache(self.plan.cache.max_bytes),
+                coalescer=Coalescer() if self.plan.cache.coalesce else None,
             )
         except ValueError as twice:
             self._problems.append(Problem(path="services", message=str(twice), remedy="keep one of them"))
@@ -220,6 +242,22 @@ class Server:
             await method()
         except Exception:  # noqa: BLE001 - any part may fail in any way, and the rest must still stop
             _log.exception("%s: %s failed", path, phase)
+
+
+def _batching(settings: BatchingSettings) -> BatchRules:
+    return BatchRules(
+        max_size=settings.max_size, window=settings.window_ms / 1000.0, max_cell_steps=settings.max_cell_steps
+    )
+
+
+def _warn_of_too_many_threads(threads: int) -> None:
+    cores = available_cores()
+    if threads > cores:
+        _log.warning(
+            "server.compute_threads = %d, and this process may use %d cores: jobs will take turns on them, each takes "
+            "longer, and an abort is seen later; set it to %d, or to 0",
+            *(threads, cores, cores),
+        )
 
 
 def _path(kind: ComponentKind, name: str) -> str:

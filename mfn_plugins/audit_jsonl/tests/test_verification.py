@@ -23,7 +23,7 @@ MakeTrail = Callable[[int], Path]
 FIELDS = (
     *("seq", "prev", "time", "call_id", "request_id", "principal", "key_id", "method", "shape", "transport"),
     *("status", "reason", "duration_ms", "messages_in", "messages_out", "bytes_in", "bytes_out", "peer"),
-    *("tls_identity", "hash"),
+    *("tls_identity", "protocol", "hash"),
 )
 
 

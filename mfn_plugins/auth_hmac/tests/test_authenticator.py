@@ -146,6 +146,32 @@ async def reason(authenticator: HmacAuthenticator, call: Call) -> str:
     return refused.value.reason
 
 
+async def test_a_signature_of_an_http_request_covers_its_method_path_and_query(
+    authenticator: HmacAuthenticator,
+) -> None:
+    suite = AuthenticatorSuite()
+    body = b'{"seed": 1}'
+
+    def call(signed: str, requested: str) -> Call:
+        headers = sign_headers(key(), signed, body, timestamp=NOW, nonce=new_random_nonce())
+        made = suite.call(suite.operation(Shape.UNARY), headers, body)
+        return Call(
+            id=made.id,
+            operation=made.operation,
+            transport="test",
+            metadata=made.metadata,
+            peer=made.peer,
+            request=made.request,
+            signed_path=requested,
+        )
+
+    assert await authenticator.authenticate(call("POST /simulate?x=1", "POST /simulate?x=1")) is not None
+    for other in ("POST /simulate", "GET /simulate?x=1", "POST /simulate?x=2"):
+        assert (await reason(authenticator, call("POST /simulate?x=1", other))).startswith("signature does not match")
+    rpc = suite.operation(Shape.UNARY).path
+    assert (await reason(authenticator, call(rpc, "POST /simulate"))).startswith("signature does not match")
+
+
 async def test_a_timestamp_from_before_the_start_is_refused(clock: Clock, authenticator: HmacAuthenticator) -> None:
     def signed(timestamp: int) -> Call:
         path = "/mfn.MFNFeaturesService/ExtractFeatures"

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -75,6 +77,19 @@ async def test_no_more_than_the_burst_and_the_rate_is_admitted_and_hardly_less(c
     most = 1000 + seconds * 1000
     assert count <= most
     assert count >= 0.98 * min(most, calls_a_second * seconds)
+
+
+@pytest.mark.slow
+async def test_of_ten_thousand_calls_in_two_seconds_of_real_time_as_many_are_admitted() -> None:
+    calls, seconds = 10_000, 2.0
+    target = TokenBucketLimiter(TokenBucketSettings(rate=1000.0, burst=1000))
+    call, count, begun = SUITE.call(), 0, time.monotonic()
+    for number in range(calls):
+        if (early := begun + number * seconds / calls - time.monotonic()) > 0:
+            await asyncio.sleep(early)
+        count += await admitted(target, call)
+    took = time.monotonic() - begun
+    assert 0.98 * (1000 + 1000 * seconds) <= count <= 1000 + 1000 * took, f"{count} calls in {took:.2f} s"
 
 
 async def test_the_retry_hint_is_exactly_when_a_token_is_there() -> None:
@@ -150,29 +165,92 @@ async def test_slots_leave_nothing_behind() -> None:
     assert target.in_flight == 0
 
 
-MILLION = """
+KEPT = """
 import sys
 from mfn_ratelimit import Buckets
 
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096
 
-buckets = Buckets(int(sys.argv[1]))
+principals, allowed, name = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3]
+buckets = Buckets(allowed)
 before = resident()
-for number in range(1_000_000):
-    buckets.take(f"principal-{number:08d}@example", tokens=1.0, rate=0.001, burst=10, now=number / 1e6)
+for number in range(principals):
+    buckets.take(name.format(number), tokens=1.0, rate=0.001, burst=10, now=number / 1e6)
 print(len(buckets), buckets.capacity, resident() - before)
 """
+SHORT, LONGEST_AS_IT_IS, ANY_SCRIPT = "principal-{:08d}@example", "{:048d}", "{:08d}" + 248 * "\N{MUSHROOM}"
 
 
-def test_a_million_principals_stay_within_the_configured_memory() -> None:
-    allowed = 64 * 1024 * 1024
+# How much of the mapping is empty depends on how many buckets fit: at 40 MiB, most of it.
+@pytest.mark.parametrize(
+    ("principals", "mebibytes", "name"),
+    [
+        (200_000, 40, LONGEST_AS_IT_IS),
+        *(
+            pytest.param(1_000_000, mebibytes, name, marks=pytest.mark.slow)
+            for mebibytes, name in ((16, SHORT), (24, SHORT), (64, SHORT), (32, ANY_SCRIPT))
+        ),
+    ],
+    ids=["200,000", "16-MiB", "24-MiB", "64-MiB", "another-script"],
+)
+def test_a_million_principals_stay_within_the_configured_memory(principals: int, mebibytes: int, name: str) -> None:
+    allowed = mebibytes * 1024 * 1024
     done = subprocess.run(
-        [sys.executable, "-c", MILLION, str(allowed)], capture_output=True, text=True, check=True, timeout=100
+        [sys.executable, "-c", KEPT, str(principals), str(allowed), name],
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=100,
     )
     held, capacity, grown = map(int, done.stdout.split())
     assert held == capacity == allowed // ENTRY_BYTES
     assert grown <= allowed
+
+
+LIMITED = """
+import asyncio
+from attrs import evolve
+from mfn_core.testing.limits import LimiterSuite
+from mfn_ratelimit import TokenBucketLimiter, TokenBucketSettings
+
+def resident():
+    return int(open("/proc/self/statm").read().split()[1]) * 4096
+
+async def main():
+    settings = TokenBucketSettings(rate=0.001, burst=10, cell_steps_per_second=1.0)
+    limiter, call = TokenBucketLimiter(settings), LimiterSuite().call()
+    named = call.principal
+    (await limiter.admit(call)).release()
+    before = resident()
+    for number in range(1_000_000):
+        call.principal = evolve(named, name=f"principal-{number:08d}@example")
+        lease = await limiter.admit(call)
+        await limiter.charge(call, 1000.0)
+        lease.release()
+    print(settings.max_bytes, limiter.buckets, limiter.in_flight, resident() - before)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.slow
+def test_calls_of_a_million_principals_stay_within_the_default_memory() -> None:
+    done = subprocess.run([sys.executable, "-c", LIMITED], capture_output=True, text=True, check=True, timeout=100)
+    allowed, buckets, in_flight, grown = map(int, done.stdout.split())
+    assert buckets == 2 * (allowed // 2 // ENTRY_BYTES)  # those of calls, and those of cell-steps
+    assert in_flight == 0
+    assert grown <= allowed
+
+
+def test_long_names_have_buckets_of_their_own() -> None:
+    buckets = Buckets(10 * ENTRY_BYTES)
+    names = ["x" * 256, "x" * 255 + "y", "\N{MUSHROOM}", "\N{SPIRAL SHELL}"]
+    take = {"tokens": 1.0, "rate": 1.0, "burst": 1.0, "now": 0.0}
+    assert [buckets.take(name, **take) for name in names] == [None] * len(names)
+    assert all(buckets.take(name, **take) is not None for name in names)
+    buckets.put_back(names[0], tokens=1.0, rate=1.0)
+    assert buckets.take(names[0], **take) is None
 
 
 def test_full_buckets_are_forgotten_and_lose_nothing() -> None:

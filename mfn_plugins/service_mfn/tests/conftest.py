@@ -31,7 +31,16 @@ from mfn_core.config import ServerSettings
 from mfn_core.execution import ComputePool
 from mfn_core.operation import Catalogue
 from mfn_engine_numpy.backend import NumpyBackend
-from mfn_model import FieldSpec, FieldState
+from mfn_model import (
+    Checkpoint,
+    Constant,
+    FieldModel,
+    FieldSpec,
+    FieldState,
+    Parameter,
+    Species,
+    register_model,
+)
 from mfn_service._provider import MfnServices
 from mfn_service._settings import ServiceSettings
 
@@ -76,6 +85,11 @@ class WatchedSession:
     def inject(self, row: int, column: int, amplitude: float) -> None:
         with self._alone():
             self._session.inject(row, column, amplitude)
+
+    def checkpoint(self) -> Checkpoint:
+        with self._alone():
+            checkpoint: Checkpoint = self._session.checkpoint()
+            return checkpoint
 
     def close(self) -> None:
         if not self._users.acquire(blocking=False):
@@ -127,7 +141,13 @@ class WatchedBackend:
         return self._numpy.supports(spec)
 
     def open(self, spec: FieldSpec) -> WatchedSession:
-        session = WatchedSession(self, self._numpy.open(spec))
+        return self._watched(self._numpy.open(spec))
+
+    def restore(self, checkpoint: Checkpoint) -> WatchedSession:
+        return self._watched(self._numpy.restore(checkpoint))
+
+    def _watched(self, opened: Any) -> WatchedSession:
+        session = WatchedSession(self, opened)
         self.live += 1
         self.sessions.append(session)
         return session
@@ -303,6 +323,37 @@ def serve() -> Iterator[Serve]:
 def served(serve: Serve) -> Served:
     """A server's inside with small limits."""
     return serve(min_grid=4, max_grid=128, max_steps=1000, max_cell_steps=10_000_000)
+
+
+@pytest.fixture(scope="session")
+def bare_model() -> str:
+    """The name of a model whose field is a potential, and which has none of the parameters of the others."""
+    decay = Parameter(name="decay", default=0.1, unit="1/step", description="decay", minimum=0.0, maximum=1.0)
+    potential = Species(
+        name="potential",
+        unit="V",
+        description="decays",
+        symbol="v",
+        reaction="-decay * v",
+        initial=Constant(value="0.01"),
+    )
+    model = FieldModel(
+        name="service_tests_decay",
+        summary="a potential that decays",
+        species=(potential,),
+        parameters=(decay,),
+        boundary="periodic",
+        source="tests of mfn_service",
+    )
+    return register_model(model).name
+
+
+@pytest.fixture(scope="session")
+def recorded() -> dict[str, Any]:
+    """Trainings and aggregations with the numbers that they must give."""
+    text = (Path(__file__).parent / "data" / "training_and_aggregation.json").read_text(encoding="utf-8")
+    found: dict[str, Any] = json.loads(text)
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -107,18 +107,20 @@ async def test_no_steps_describe_the_initial_field(served: Any, mycelium_runs: l
     assert reply.fractal_dimension > 1.0
 
 
-async def test_a_unary_call_is_one_compute_job_and_closes_its_session(served: Any) -> None:
-    submitted = 0
-    run = served.compute.run
+async def test_a_unary_call_is_one_whole_run_and_closes_its_session(served: Any) -> None:
+    wanted = []
+    final_state = served.compute.final_state
 
-    async def counting(*args: Any) -> Any:
-        nonlocal submitted
-        submitted += 1
-        return await run(*args)
+    async def counting(call: Any, spec: Any, steps: int, measure: Any) -> Any:
+        wanted.append((spec.grid_size, steps))
+        return await final_state(call, spec, steps, measure)
 
-    served.compute.run = counting
+    async def forbidden(*arguments: Any) -> Any:
+        raise AssertionError("it is not one whole run")
+
+    served.compute.final_state, served.compute.run = counting, forbidden
     await served.reply(EXTRACT, pb.FeatureRequest(grid_size=8, steps=5))
-    assert submitted == 1
+    assert wanted == [(8, 5)]
     assert [session.closed for session in served.backend.sessions] == [True]
 
 
@@ -127,13 +129,6 @@ async def test_the_cost_of_a_call_is_its_cell_steps(served: Any) -> None:
     await served.reply(RUN, pb.SimulationRequest(grid_size=8))
     await served.frames(STREAM_FEATURES, pb.FeatureStreamRequest(grid_size=8, total_steps=30))
     assert served.charges == [("ExtractFeatures", 320.0), ("RunSimulation", 64.0), ("StreamFeatures", 1920.0)]
-
-
-async def test_the_validation_training_is_defined_and_not_offered(served: Any) -> None:
-    outcome = await served.unary("/mfn.MFNValidationService/ValidatePattern", pb.ValidationRequest(epochs=-1))
-    assert outcome.code is Code.UNIMPLEMENTED
-    assert outcome.message.startswith("mfn.MFNValidationService/ValidatePattern is defined, and not offered by version")
-    assert served.charges == []
 
 
 def test_replies_of_unary_runs_can_be_kept(served: Any) -> None:

@@ -127,10 +127,10 @@ async def test_a_whole_run_is_one_compute_job(served: Any) -> None:
     submitted = 0
     run = served.compute.run
 
-    async def counting(*arguments: Any) -> Any:
+    async def counting(*arguments: Any, **expected: Any) -> Any:
         nonlocal submitted
         submitted += 1
-        return await run(*arguments)
+        return await run(*arguments, **expected)
 
     served.compute.run = counting
     await served.reply(SIMULATE, pb.SimulateRequest(grid_size=8, steps=200))
@@ -198,7 +198,7 @@ async def test_a_server_without_an_engine_for_the_model_says_so_and_charges_noth
 async def test_an_engine_that_stops_without_being_asked_to_is_a_defect(
     served: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("mfn_engine_numpy.session.MyceliumSession.step", lambda self, n, cancel: 0)
+    monkeypatch.setattr("mfn_engine_numpy.session.NumpySession.step", lambda self, n, cancel: 0)
     outcome = await served.unary(SIMULATE, pb.SimulateRequest(grid_size=8, steps=3))
     assert outcome.code is Code.INTERNAL
 
@@ -220,20 +220,6 @@ def test_a_run_can_be_kept_and_a_stream_and_a_potential_not(served: Any) -> None
     for path in (SIMULATE, STREAM, NERNST):
         assert operations[path].idempotent
         assert operations[path].deterministic
-
-
-@pytest.mark.parametrize(
-    ("method", "request_message"),
-    [("Validate", pb.ValidateRequest()), ("AggregateFederated", pb.FederatedAggregateRequest())],
-)
-async def test_what_is_not_offered_says_so(served: Any, method: str, request_message: Any) -> None:
-    outcome = await served.unary(SERVICE + method, request_message)
-    assert outcome.code is Code.UNIMPLEMENTED
-    assert outcome.message == (
-        f"mycelium.MyceliumService/{method} is defined, and not offered by version {version('mfn-service')} "
-        "of this service"
-    )
-    assert outcome.error.details == {"operation": f"mycelium.MyceliumService/{method}"}
 
 
 # Potentials.

@@ -15,7 +15,7 @@ from mfn_core.assembly import plan
 from mfn_core.config import Document
 from mfn_core.testing.plugin import PluginSuite
 from mfn_proto import mfn_pb2, mycelium_pb2, validation
-from mfn_proto.v1 import field_pb2
+from mfn_proto.v1 import aggregation_pb2, field_pb2, model_pb2
 from mfn_service._settings import ServiceSettings
 
 
@@ -64,6 +64,7 @@ def test_memory_that_is_too_small_for_one_grid_is_refused(tmp_path: Path) -> Non
         ("resume_within_seconds", 86_401),
         ("pending_commands", 0),
         ("upload_seconds", float("inf")),
+        ("aggregate_reply_bytes", 1023),
         ("unknown", 1),
     ],
 )
@@ -95,6 +96,9 @@ async def test_starting_compiles_the_rules_of_every_request(served: Any, monkeyp
         mycelium_pb2.NernstRequest,
         mycelium_pb2.FederatedAggregateRequest,
         mycelium_pb2.HealthCheckRequest,
+        model_pb2.ListModelsRequest,
+        model_pb2.DescribeModelRequest,
+        aggregation_pb2.AggregateGradientsRequest,
     }
 
 
@@ -109,8 +113,8 @@ def test_every_operation_but_the_health_check_needs_the_role_read_and_no_more(se
 def test_every_method_of_the_definitions_is_an_operation_of_its_types(served: Any) -> None:
     methods = {
         f"/{service.full_name}/{method.name}": method
-        for file in (mfn_pb2.DESCRIPTOR, mycelium_pb2.DESCRIPTOR, field_pb2.DESCRIPTOR)
-        for service in file.services_by_name.values()
+        for module in (mfn_pb2, mycelium_pb2, field_pb2, model_pb2, aggregation_pb2)
+        for service in module.DESCRIPTOR.services_by_name.values()
         for method in service.methods
     }
     operations = served.dispatcher.operations

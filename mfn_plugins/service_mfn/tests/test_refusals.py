@@ -25,7 +25,9 @@ TOTAL = ("total_steps", (0, -1, 1001, 2**31 - 1))
 EVERY = ("steps_per_frame", (-1, -(2**31)))
 UNARY = (SEED, GRID, STEPS, ALPHA, PROBABILITY)
 STREAM = (SEED, GRID, TOTAL, EVERY, ALPHA, PROBABILITY)
+VALIDATION = (SEED, GRID, STEPS, ("epochs", (0, -1, 1001, 2**31 - 1)), ("batch_size", (0, -1, -(2**31))))
 MYCELIUM = "/mycelium.MyceliumService/"
+W2_VALIDATION = (SEED, GRID, ("epochs", (0, -1, 1001, 2**31 - 1)))
 W2_RUN = (
     SEED,
     GRID,
@@ -53,6 +55,8 @@ def cases() -> Iterator[Any]:
         ("/mfn.MFNSimulationService/RunSimulation", w1.SimulationRequest, UNARY),
         ("/mfn.MFNFeaturesService/StreamFeatures", w1.FeatureStreamRequest, STREAM),
         ("/mfn.MFNSimulationService/StreamSimulation", w1.SimulationStreamRequest, STREAM),
+        ("/mfn.MFNValidationService/ValidatePattern", w1.ValidationRequest, VALIDATION),
+        (MYCELIUM + "Validate", w2.ValidateRequest, W2_VALIDATION),
     ):
         for name, values in fields:
             for value in values:
@@ -97,7 +101,7 @@ def cases() -> Iterator[Any]:
     yield case(FIELDS + "SteerSimulation", request, "resume_session.last_step", -1)
     request = v1.SteerSimulationRequest(sequence=0, start=v1.StartCommand())
     yield case(FIELDS + "SteerSimulation", request, "sequence", 0)
-    for shape in ((0, 0), (129, 129), (65537, 65537), (4, 5), (4,), (4, 4, 4), ()):
+    for shape in ((0, 0), (129, 129), (4, 129), (129, 4), (65537, 65537), (4,), (4, 4, 4), ()):
         header = v1.AnalyzeFieldHeader(shape=shape, encoding=2)
         yield case(FIELDS + "AnalyzeField", v1.AnalyzeFieldRequest(header=header), "header.shape", shape)
     for value in (0, 1, 4):
@@ -106,6 +110,21 @@ def cases() -> Iterator[Any]:
     for value in (NAN, INFINITE, -INFINITE):
         header = v1.AnalyzeFieldHeader(shape=(4, 4), encoding=2, threshold_volts=value)
         yield case(FIELDS + "AnalyzeField", v1.AnalyzeFieldRequest(header=header), "header.threshold_volts", value)
+        for name in ("value", "percentile"):
+            header = v1.AnalyzeFieldHeader(shape=(4, 4), encoding=2, threshold=v1.Threshold(**{name: value}))
+            request = v1.AnalyzeFieldRequest(header=header)
+            yield case(FIELDS + "AnalyzeField", request, f"header.threshold.{name}", value)
+        frames = v1.FrameOptions(threshold=value)
+        yield case(FIELDS + "Simulate", v1.SimulateRequest(frames=frames), "frames.threshold", value)
+    for block in (0, 1, 4, -3, 65537):
+        local = v1.Threshold(adaptive=v1.AdaptiveThreshold(block=block))
+        header = v1.AnalyzeFieldHeader(shape=(4, 4), encoding=2, threshold=local)
+        request = v1.AnalyzeFieldRequest(header=header)
+        yield case(FIELDS + "AnalyzeField", request, "header.threshold.adaptive.block", block)
+    for connectivity in (0, 6):
+        header = v1.AnalyzeFieldHeader(shape=(4, 4), encoding=2, features=v1.FeatureOptions(connectivity=connectivity))
+        request = v1.AnalyzeFieldRequest(header=header)
+        yield case(FIELDS + "AnalyzeField", request, "header.features.connectivity", connectivity)
 
 
 def case(path: str, request: Any, field: str, value: object) -> Any:

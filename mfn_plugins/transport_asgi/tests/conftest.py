@@ -7,6 +7,7 @@ import datetime
 import ipaddress
 import json
 import os
+import sys
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
@@ -25,6 +26,7 @@ from google.protobuf.wrappers_pb2 import BytesValue
 from mfn_core.testing.process import ServerProcess
 
 PARTS = Path(__file__).parent / "parts"
+sys.path.insert(0, str(PARTS))  # the clients of these tests stand there too
 ENV = {"PYTHONPATH": str(PARTS)}
 
 
@@ -63,6 +65,13 @@ def start(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
             return stack.enter_context(ServerProcess(tables(server=server, **asgi), tmp_path, env=ENV))
 
         yield make
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of one server for those tests of a module that leave no trace in it."""
+    with ServerProcess(tables(), tmp_path_factory.mktemp("server"), env=ENV) as server:
+        yield server.address("asgi")
 
 
 class Caller:

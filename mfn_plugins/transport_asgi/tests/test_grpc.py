@@ -4,159 +4,23 @@ from __future__ import annotations
 
 import asyncio
 import gzip
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import pytest
-from google.protobuf.wrappers_pb2 import BytesValue
 
-from mfn_core import Call, Code, Dispatcher, MfnError, Next, Operation, Service, Shape
+from mfn_asgi_parts.by_hand import DISCONNECT, LIMIT, Client, body, message
+from mfn_asgi_parts.by_hand import Server as ByHand
+from mfn_core import Code
 from mfn_transport_asgi._disconnects import EARLY, Disconnects
 from mfn_transport_asgi._framing import decompress, frame
 from mfn_transport_asgi._grpc import GrpcProtocol
-from mfn_transport_asgi._settings import AsgiSettings
-
-LIMIT = 1024
-DISCONNECT = {"type": "http.disconnect"}
 
 
-def message(value: bytes) -> bytes:
-    return BytesValue(value=value).SerializeToString()
+class Server(ByHand):
+    """Asked as a gRPC client asks, unless a test says otherwise."""
 
-
-def body(data: bytes, *, more: bool = False) -> dict[str, Any]:
-    return {"type": "http.request", "body": data, "more_body": more}
-
-
-async def _echo(request: BytesValue, call: Call) -> BytesValue:
-    return request
-
-
-async def _sleep(request: BytesValue, call: Call) -> BytesValue:
-    await asyncio.sleep(3600)
-    return request
-
-
-async def _mirror(requests: AsyncIterator[BytesValue], call: Call) -> AsyncIterator[BytesValue]:
-    async for request in requests:
-        yield request
-
-
-async def _count(requests: AsyncIterator[BytesValue], call: Call) -> BytesValue:
-    return BytesValue(value=b"%d" % len([request async for request in requests]))
-
-
-async def _repeat(request: BytesValue, call: Call) -> AsyncIterator[BytesValue]:
-    for _ in range(3):
-        yield request
-
-
-async def _broken(request: BytesValue, call: Call) -> BytesValue:
-    call.trailing_metadata.append(("x-count", cast("Any", 3)))
-    return request
-
-
-class Client:
-    """One request: what it sends stands ready, and what is answered is kept. After the last piece it is silent."""
-
-    def __init__(self, pieces: Iterable[Mapping[str, Any]], *, sends_fail: bool = False) -> None:
-        self._pieces = list(pieces)
-        self._silence: list[asyncio.Future[Any]] = []
-        self._sends_fail = sends_fail
-        self.sent: list[Mapping[str, Any]] = []
-        self.silent = asyncio.Event()
-        """Set once the server waits for more than was said."""
-        self.answered = asyncio.Event()
-        """Set once the reply is whole."""
-
-    def receive(self) -> asyncio.Future[Any]:
-        future: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
-        if self._pieces:
-            future.set_result(self._pieces.pop(0))
-        else:
-            self._silence.append(future)
-            self.silent.set()
-        return future
-
-    def send(self, message: Mapping[str, Any]) -> asyncio.Future[None]:
-        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        if self._sends_fail and message["type"] == "http.response.body":
-            future.set_exception(OSError("the client is gone"))
-        else:
-            self.sent.append(message)
-            future.set_result(None)
-            if len(self.sent) > 1 and self.whole:
-                self.answered.set()
-        return future
-
-    def say(self, piece: Mapping[str, Any]) -> None:
-        """Answer what waits; fails if its waiter has cancelled it, as the real server does."""
-        self._silence.pop(0).set_result(piece)
-
-    @property
-    def headers(self) -> dict[bytes, bytes]:
-        return {name: value for sent in self.sent for name, value in sent.get("headers", ())}
-
-    @property
-    def status(self) -> int:
-        return int(self.headers[b"grpc-status"])
-
-    @property
-    def body(self) -> bytes:
-        return b"".join(sent.get("body", b"") for sent in self.sent)
-
-    @property
-    def whole(self) -> bool:
-        """Whether the reply has been finished as ASGI demands."""
-        start, *rest = self.sent
-        bodies = [sent for sent in rest if sent["type"] == "http.response.body"]
-        ended = bool(bodies) and not bodies[-1]["more_body"]
-        trailed = rest[-1]["type"] == "http.response.trailers"
-        return start["type"] == "http.response.start" and ended and trailed == start.get("trailers", False)
-
-
-class Recorder:
-    """The outermost step: how every call ended."""
-
-    def __init__(self) -> None:
-        self.ended: list[tuple[str, Code]] = []
-        self.calls: list[Call] = []
-        self.begun = asyncio.Event()
-
-    async def __call__(self, call: Call, call_next: Next) -> None:
-        self.calls.append(call)
-        self.begun.set()
-        try:
-            await call_next(call)
-        except MfnError as error:
-            self.ended.append((call.operation.path, error.code))
-            raise
-        self.ended.append((call.operation.path, Code.OK))
-
-
-class Server:
     def __init__(self, **settings: Any) -> None:
-        handlers: Sequence[tuple[str, Shape, Any]] = [
-            ("Echo", Shape.UNARY, _echo),
-            ("Sleep", Shape.UNARY, _sleep),
-            ("Broken", Shape.UNARY, _broken),
-            ("Mirror", Shape.BIDI, _mirror),
-            ("Count", Shape.CLIENT_STREAM, _count),
-            ("Repeat", Shape.SERVER_STREAM, _repeat),
-        ]
-        operations = [
-            Operation(
-                service="t.T", method=name, shape=shape, request_type=BytesValue, response_type=BytesValue, handler=h
-            )
-            for name, shape, h in handlers
-        ]
-        self.recorder = Recorder()
-        self.disconnects = Disconnects()
-        dispatcher = Dispatcher([Service(name="t.T", operations=operations)], [self.recorder], outer=1)
-        self.dispatcher = dispatcher
-        self.protocol = GrpcProtocol(
-            dispatcher, "asgi", AsgiSettings(max_message_bytes=LIMIT, **settings), self.disconnects
-        )
+        super().__init__(GrpcProtocol, **settings)
 
     async def ask(
         self,
@@ -164,23 +28,10 @@ class Server:
         method: str,
         *headers: tuple[bytes, bytes],
         te: bytes | None = b"trailers",
-        http: str = "2",
-        verb: str = "POST",
+        **options: Any,
     ) -> Client:
-        scope = {
-            "type": "http",
-            "method": verb,
-            "http_version": http,
-            "raw_path": f"/t.T/{method}".encode(),
-            "headers": [(b"content-type", b"application/grpc"), *headers, *([] if te is None else [(b"te", te)])],
-            "client": ["::1", 4711],
-            "extensions": {},
-        }
-        async with asyncio.timeout(10):
-            await self.protocol.handle(scope, client.receive, client.send)
-        assert self.protocol.active == 0
-        assert self.dispatcher.active == 0
-        return client
+        own = [(b"content-type", b"application/grpc"), *headers, *([] if te is None else [(b"te", te)])]
+        return await super().ask(client, method, *own, **options)
 
 
 @pytest.fixture
@@ -211,7 +62,7 @@ async def test_a_message_in_single_bytes_is_answered_the_same(server: Server) ->
         (b"\0\0", Code.INVALID_ARGUMENT, b"ends 2 bytes into one"),
         (b"\x80\0\0\0\0", Code.INVALID_ARGUMENT, b"flags are 0x80"),
         (frame(bytes(LIMIT + 1)), Code.RESOURCE_EXHAUSTED, b"larger than the server's limit of 1024"),
-        (frame(b"abc", compressed=True), Code.INVALID_ARGUMENT, b"no grpc-encoding"),
+        (frame(b"abc", compressed=True), Code.INVALID_ARGUMENT, b"names no encoding"),
     ],
 )
 async def test_what_is_not_exactly_one_message_is_refused_and_recorded(

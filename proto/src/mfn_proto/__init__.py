@@ -5,6 +5,8 @@
 | `mfn_proto.mfn_pb2` | package `mfn`: features, simulations, validation training |
 | `mfn_proto.mycelium_pb2` | package `mycelium`: runs with their history, Nernst potentials, aggregation of gradients |
 | `mfn_proto.v1.field_pb2` | package `mfn.v1`: `FieldService`, to simulate, analyse and steer fields |
+| `mfn_proto.v1.model_pb2` | package `mfn.v1`: `ModelService`, which tells what models there are |
+| `mfn_proto.v1.aggregation_pb2` | package `mfn.v1`: `AggregationService`, which combines gradients |
 | `mfn_proto.validation` | the rules of the .proto files, checked |
 | `mfn_proto.defaults` | what an unset numeric field means |
 

@@ -37,8 +37,18 @@ UNSET: Mapping[str, Mapping[str, int | float]] = MappingProxyType(
         "mfn.v1.FrameOptions": MappingProxyType({"every_n_steps": 10, "max_frames_per_second": 0.0}),
         "mfn.v1.SimulateRequest": MappingProxyType({"steps": 0}),
         "mfn.v1.AnalyzeFieldHeader": MappingProxyType({"threshold_volts": -0.060}),
+        "mfn.v1.FeatureOptions": MappingProxyType({"connectivity": 4}),
         "mfn.v1.StartCommand": MappingProxyType({"total_steps": 100}),
         "mfn.v1.InjectCommand": MappingProxyType({"amplitude_volts": 0.020}),
+        "mfn.v1.AggregateGradientsHeader": MappingProxyType(
+            {
+                "num_clusters": 10,
+                "byzantine_fraction": 0.2,
+                "sample_fraction": 0.1,
+                "seed": 42,
+                "tolerance": 1e-6,
+            }
+        ),
     }
 )
 """Full name of the message, then name of the field, to the value for unset, in the .proto's unit."""

@@ -22,7 +22,14 @@ class ResponseMeta(_message.Message):
     def __init__(self, meta: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class FeatureRequest(_message.Message):
-    __slots__ = ("request_id", "seed", "grid_size", "steps", "alpha", "spike_probability", "turing_enabled")
+    __slots__ = ("request_id", "seed", "grid_size", "steps", "alpha", "spike_probability", "turing_enabled", "model", "parameters")
+    class ParametersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     GRID_SIZE_FIELD_NUMBER: _ClassVar[int]
@@ -30,6 +37,8 @@ class FeatureRequest(_message.Message):
     ALPHA_FIELD_NUMBER: _ClassVar[int]
     SPIKE_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
     TURING_ENABLED_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     seed: int
     grid_size: int
@@ -37,7 +46,9 @@ class FeatureRequest(_message.Message):
     alpha: float
     spike_probability: float
     turing_enabled: bool
-    def __init__(self, request_id: _Optional[str] = ..., seed: _Optional[int] = ..., grid_size: _Optional[int] = ..., steps: _Optional[int] = ..., alpha: _Optional[float] = ..., spike_probability: _Optional[float] = ..., turing_enabled: _Optional[bool] = ...) -> None: ...
+    model: str
+    parameters: _containers.ScalarMap[str, float]
+    def __init__(self, request_id: _Optional[str] = ..., seed: _Optional[int] = ..., grid_size: _Optional[int] = ..., steps: _Optional[int] = ..., alpha: _Optional[float] = ..., spike_probability: _Optional[float] = ..., turing_enabled: _Optional[bool] = ..., model: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class FeatureResponse(_message.Message):
     __slots__ = ("request_id", "meta", "fractal_dimension", "pot_min_mV", "pot_max_mV", "pot_mean_mV", "pot_std_mV", "growth_events")
@@ -60,7 +71,14 @@ class FeatureResponse(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., meta: _Optional[_Union[ResponseMeta, _Mapping]] = ..., fractal_dimension: _Optional[float] = ..., pot_min_mV: _Optional[float] = ..., pot_max_mV: _Optional[float] = ..., pot_mean_mV: _Optional[float] = ..., pot_std_mV: _Optional[float] = ..., growth_events: _Optional[int] = ...) -> None: ...
 
 class FeatureStreamRequest(_message.Message):
-    __slots__ = ("request_id", "seed", "grid_size", "total_steps", "steps_per_frame", "alpha", "spike_probability", "turing_enabled")
+    __slots__ = ("request_id", "seed", "grid_size", "total_steps", "steps_per_frame", "alpha", "spike_probability", "turing_enabled", "model", "parameters")
+    class ParametersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     GRID_SIZE_FIELD_NUMBER: _ClassVar[int]
@@ -69,6 +87,8 @@ class FeatureStreamRequest(_message.Message):
     ALPHA_FIELD_NUMBER: _ClassVar[int]
     SPIKE_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
     TURING_ENABLED_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     seed: int
     grid_size: int
@@ -77,7 +97,9 @@ class FeatureStreamRequest(_message.Message):
     alpha: float
     spike_probability: float
     turing_enabled: bool
-    def __init__(self, request_id: _Optional[str] = ..., seed: _Optional[int] = ..., grid_size: _Optional[int] = ..., total_steps: _Optional[int] = ..., steps_per_frame: _Optional[int] = ..., alpha: _Optional[float] = ..., spike_probability: _Optional[float] = ..., turing_enabled: _Optional[bool] = ...) -> None: ...
+    model: str
+    parameters: _containers.ScalarMap[str, float]
+    def __init__(self, request_id: _Optional[str] = ..., seed: _Optional[int] = ..., grid_size: _Optional[int] = ..., total_steps: _Optional[int] = ..., steps_per_frame: _Optional[int] = ..., alpha: _Optional[float] = ..., spike_probability: _Optional[float] = ..., turing_enabled: _Optional[bool] = ..., model: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class FeatureFrame(_message.Message):
     __slots__ = ("request_id", "step", "fractal_dimension", "pot_min_mV", "pot_max_mV", "pot_mean_mV", "pot_std_mV", "growth_events", "is_final")
@@ -102,7 +124,14 @@ class FeatureFrame(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., step: _Optional[int] = ..., fractal_dimension: _Optional[float] = ..., pot_min_mV: _Optional[float] = ..., pot_max_mV: _Optional[float] = ..., pot_mean_mV: _Optional[float] = ..., pot_std_mV: _Optional[float] = ..., growth_events: _Optional[int] = ..., is_final: _Optional[bool] = ...) -> None: ...
 
 class SimulationRequest(_message.Message):
-    __slots__ = ("request_id", "seed", "grid_size", "steps", "alpha", "spike_probability", "turing_enabled")
+    __slots__ = ("request_id", "seed", "grid_size", "steps", "alpha", "spike_probability", "turing_enabled", "model", "parameters")
+    class ParametersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     GRID_SIZE_FIELD_NUMBER: _ClassVar[int]
@@ -110,6 +139,8 @@ class SimulationRequest(_message.Message):
     ALPHA_FIELD_NUMBER: _ClassVar[int]
     SPIKE_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
     TURING_ENABLED_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     seed: int
     grid_size: int
@@ -117,7 +148,9 @@ class SimulationRequest(_message.Message):
     alpha: float
     spike_probability: float
     turing_enabled: bool
-    def __init__(self, request_id: _Optional[str] = ..., seed: _Optional[int] = ..., grid_size: _Optional[int] = ..., steps: _Optional[int] = ..., alpha: _Optional[float] = ..., spike_probability: _Optional[float] = ..., turing_enabled: _Optional[bool] = ...) -> None: ...
+    model: str
+    parameters: _containers.ScalarMap[str, float]
+    def __init__(self, request_id: _Optional[str] = ..., seed: _Optional[int] = ..., grid_size: _Optional[int] = ..., steps: _Optional[int] = ..., alpha: _Optional[float] = ..., spike_probability: _Optional[float] = ..., turing_enabled: _Optional[bool] = ..., model: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class SimulationResult(_message.Message):
     __slots__ = ("request_id", "meta", "growth_events", "pot_min_mV", "pot_max_mV", "pot_mean_mV", "pot_std_mV", "fractal_dimension")
@@ -140,7 +173,14 @@ class SimulationResult(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., meta: _Optional[_Union[ResponseMeta, _Mapping]] = ..., growth_events: _Optional[int] = ..., pot_min_mV: _Optional[float] = ..., pot_max_mV: _Optional[float] = ..., pot_mean_mV: _Optional[float] = ..., pot_std_mV: _Optional[float] = ..., fractal_dimension: _Optional[float] = ...) -> None: ...
 
 class SimulationStreamRequest(_message.Message):
-    __slots__ = ("request_id", "seed", "grid_size", "total_steps", "steps_per_frame", "alpha", "spike_probability", "turing_enabled")
+    __slots__ = ("request_id", "seed", "grid_size", "total_steps", "steps_per_frame", "alpha", "spike_probability", "turing_enabled", "model", "parameters")
+    class ParametersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     GRID_SIZE_FIELD_NUMBER: _ClassVar[int]
@@ -149,6 +189,8 @@ class SimulationStreamRequest(_message.Message):
     ALPHA_FIELD_NUMBER: _ClassVar[int]
     SPIKE_PROBABILITY_FIELD_NUMBER: _ClassVar[int]
     TURING_ENABLED_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     seed: int
     grid_size: int
@@ -157,7 +199,9 @@ class SimulationStreamRequest(_message.Message):
     alpha: float
     spike_probability: float
     turing_enabled: bool
-    def __init__(self, request_id: _Optional[str] = ..., seed: _Optional[int] = ..., grid_size: _Optional[int] = ..., total_steps: _Optional[int] = ..., steps_per_frame: _Optional[int] = ..., alpha: _Optional[float] = ..., spike_probability: _Optional[float] = ..., turing_enabled: _Optional[bool] = ...) -> None: ...
+    model: str
+    parameters: _containers.ScalarMap[str, float]
+    def __init__(self, request_id: _Optional[str] = ..., seed: _Optional[int] = ..., grid_size: _Optional[int] = ..., total_steps: _Optional[int] = ..., steps_per_frame: _Optional[int] = ..., alpha: _Optional[float] = ..., spike_probability: _Optional[float] = ..., turing_enabled: _Optional[bool] = ..., model: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class SimulationFrame(_message.Message):
     __slots__ = ("request_id", "step", "growth_events", "pot_min_mV", "pot_max_mV", "pot_mean_mV", "pot_std_mV", "is_final")
@@ -180,7 +224,14 @@ class SimulationFrame(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., step: _Optional[int] = ..., growth_events: _Optional[int] = ..., pot_min_mV: _Optional[float] = ..., pot_max_mV: _Optional[float] = ..., pot_mean_mV: _Optional[float] = ..., pot_std_mV: _Optional[float] = ..., is_final: _Optional[bool] = ...) -> None: ...
 
 class ValidationRequest(_message.Message):
-    __slots__ = ("request_id", "seed", "epochs", "batch_size", "grid_size", "steps", "turing_enabled", "quantum_jitter")
+    __slots__ = ("request_id", "seed", "epochs", "batch_size", "grid_size", "steps", "turing_enabled", "quantum_jitter", "model", "parameters")
+    class ParametersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     REQUEST_ID_FIELD_NUMBER: _ClassVar[int]
     SEED_FIELD_NUMBER: _ClassVar[int]
     EPOCHS_FIELD_NUMBER: _ClassVar[int]
@@ -189,6 +240,8 @@ class ValidationRequest(_message.Message):
     STEPS_FIELD_NUMBER: _ClassVar[int]
     TURING_ENABLED_FIELD_NUMBER: _ClassVar[int]
     QUANTUM_JITTER_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     seed: int
     epochs: int
@@ -197,7 +250,9 @@ class ValidationRequest(_message.Message):
     steps: int
     turing_enabled: bool
     quantum_jitter: bool
-    def __init__(self, request_id: _Optional[str] = ..., seed: _Optional[int] = ..., epochs: _Optional[int] = ..., batch_size: _Optional[int] = ..., grid_size: _Optional[int] = ..., steps: _Optional[int] = ..., turing_enabled: _Optional[bool] = ..., quantum_jitter: _Optional[bool] = ...) -> None: ...
+    model: str
+    parameters: _containers.ScalarMap[str, float]
+    def __init__(self, request_id: _Optional[str] = ..., seed: _Optional[int] = ..., epochs: _Optional[int] = ..., batch_size: _Optional[int] = ..., grid_size: _Optional[int] = ..., steps: _Optional[int] = ..., turing_enabled: _Optional[bool] = ..., quantum_jitter: _Optional[bool] = ..., model: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class ValidationResult(_message.Message):
     __slots__ = ("request_id", "meta", "loss_start", "loss_final", "loss_drop", "pot_min_mV", "pot_max_mV", "example_fractal_dim", "lyapunov_exponent", "growth_events", "nernst_symbolic_mV", "nernst_numeric_mV")

@@ -23,21 +23,30 @@ _sym_db = _symbol_database.Default()
 
 
 from mfn_proto import _rules as buf_dot_validate_dot_validate__pb2
+from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18mfn_proto/mycelium.proto\x12\x08mycelium\x1a\x1b\x62uf/validate/validate.proto\"\x8e\x01\n\x0fValidateRequest\x12\x1a\n\x04seed\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00H\x00\x88\x01\x01\x12\x1c\n\x06\x65pochs\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01H\x01\x88\x01\x01\x12\x1f\n\tgrid_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01H\x02\x88\x01\x01\x42\x07\n\x05_seedB\t\n\x07_epochsB\x0c\n\n_grid_size\"\xac\x01\n\x10ValidateResponse\x12\x12\n\nloss_start\x18\x01 \x01(\x01\x12\x12\n\nloss_final\x18\x02 \x01(\x01\x12\x11\n\tloss_drop\x18\x03 \x01(\x01\x12\x12\n\npot_min_mV\x18\x04 \x01(\x01\x12\x12\n\npot_max_mV\x18\x05 \x01(\x01\x12\x19\n\x11lyapunov_exponent\x18\x06 \x01(\x01\x12\x1a\n\x12nernst_symbolic_mV\x18\x07 \x01(\x01\"\x89\x02\n\x0fSimulateRequest\x12\x1a\n\x04seed\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00H\x00\x88\x01\x01\x12\x1f\n\tgrid_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01H\x01\x88\x01\x01\x12\x1b\n\x05steps\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01H\x02\x88\x01\x01\x12\x16\n\x0eturing_enabled\x18\x04 \x01(\x08\x12+\n\x05\x61lpha\x18\x05 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x11\x00\x00\x00\x00\x00\x00\xd0?)\x9a\x99\x99\x99\x99\x99\xa9?H\x03\x88\x01\x01\x12\"\n\x05gamma\x18\x06 \x01(\x01\x42\x0e\xbaH\x0b\x12\t\t\x00\x00\x00\x00\x00\x00\x00\x00H\x04\x88\x01\x01\x42\x07\n\x05_seedB\x0c\n\n_grid_sizeB\x08\n\x06_stepsB\x08\n\x06_alphaB\x08\n\x06_gamma\"\x96\x01\n\x10SimulateResponse\x12\x12\n\nfield_mean\x18\x01 \x03(\x01\x12\x11\n\tfield_std\x18\x02 \x03(\x01\x12\x15\n\rgrowth_events\x18\x03 \x01(\x05\x12\x19\n\x11\x66ractal_dimension\x18\x04 \x01(\x01\x12)\n\x0b\x66ield_stats\x18\x05 \x01(\x0b\x32\x14.mycelium.FieldStats\"\x88\x01\n\x10SimulationUpdate\x12\x0c\n\x04step\x18\x01 \x01(\x05\x12\x13\n\x0btotal_steps\x18\x02 \x01(\x05\x12\x13\n\x0bpot_mean_mV\x18\x03 \x01(\x01\x12\x12\n\npot_std_mV\x18\x04 \x01(\x01\x12\x15\n\rgrowth_events\x18\x05 \x01(\x05\x12\x11\n\tcompleted\x18\x06 \x01(\x08\"A\n\nFieldStats\x12\x0c\n\x04mean\x18\x01 \x01(\x01\x12\x0b\n\x03std\x18\x02 \x01(\x01\x12\x0b\n\x03min\x18\x03 \x01(\x01\x12\x0b\n\x03max\x18\x04 \x01(\x01\"\xcc\x02\n\rNernstRequest\x12:\n\tz_valence\x18\x01 \x01(\x05\x42\"\xbaH\x1f\x1a\x1a\x30\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01\x30\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x30\x01\x30\x02\xc8\x01\x01H\x00\x88\x01\x01\x12\x39\n\x17\x63oncentration_out_molar\x18\x02 \x01(\x01\x42\x13\xbaH\x10\x12\x0b!\x00\x00\x00\x00\x00\x00\x00\x00@\x01\xc8\x01\x01H\x01\x88\x01\x01\x12\x38\n\x16\x63oncentration_in_molar\x18\x03 \x01(\x01\x42\x13\xbaH\x10\x12\x0b!\x00\x00\x00\x00\x00\x00\x00\x00@\x01\xc8\x01\x01H\x02\x88\x01\x01\x12\x33\n\rtemperature_k\x18\x04 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00Pw@)\x00\x00\x00\x00\x00\x10q@H\x03\x88\x01\x01\x42\x0c\n\n_z_valenceB\x1a\n\x18_concentration_out_molarB\x19\n\x17_concentration_in_molarB\x10\n\x0e_temperature_k\"&\n\x0eNernstResponse\x12\x14\n\x0cpotential_mV\x18\x01 \x01(\x01\"\xd2\x01\n\x19\x46\x65\x64\x65ratedAggregateRequest\x12/\n\tgradients\x18\x01 \x03(\x0b\x32\x12.mycelium.GradientB\x08\xbaH\x05\x92\x01\x02\x08\x01\x12\"\n\x0cnum_clusters\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01H\x00\x88\x01\x01\x12\x38\n\x12\x62yzantine_fraction\x18\x03 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x11\x00\x00\x00\x00\x00\x00\xe0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x01\x88\x01\x01\x42\x0f\n\r_num_clustersB\x15\n\x13_byzantine_fraction\"\x1a\n\x08Gradient\x12\x0e\n\x06values\x18\x01 \x03(\x01\"e\n\x1a\x46\x65\x64\x65ratedAggregateResponse\x12\x1b\n\x13\x61ggregated_gradient\x18\x01 \x03(\x01\x12\x14\n\x0cnum_accepted\x18\x02 \x01(\x05\x12\x14\n\x0cnum_rejected\x18\x03 \x01(\x05\"\x14\n\x12HealthCheckRequest\"N\n\x13HealthCheckResponse\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x16\n\x0euptime_seconds\x18\x03 \x01(\x03\x32\xd3\x03\n\x0fMyceliumService\x12\x41\n\x08Validate\x12\x19.mycelium.ValidateRequest\x1a\x1a.mycelium.ValidateResponse\x12\x41\n\x08Simulate\x12\x19.mycelium.SimulateRequest\x1a\x1a.mycelium.SimulateResponse\x12I\n\x0eSimulateStream\x12\x19.mycelium.SimulateRequest\x1a\x1a.mycelium.SimulationUpdate0\x01\x12\x42\n\rComputeNernst\x12\x17.mycelium.NernstRequest\x1a\x18.mycelium.NernstResponse\x12_\n\x12\x41ggregateFederated\x12#.mycelium.FederatedAggregateRequest\x1a$.mycelium.FederatedAggregateResponse\x12J\n\x0bHealthCheck\x12\x1c.mycelium.HealthCheckRequest\x1a\x1d.mycelium.HealthCheckResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18mfn_proto/mycelium.proto\x12\x08mycelium\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\"\xc7\x02\n\x0fValidateRequest\x12\x1a\n\x04seed\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00H\x00\x88\x01\x01\x12\x1c\n\x06\x65pochs\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01H\x01\x88\x01\x01\x12\x1f\n\tgrid_size\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01H\x02\x88\x01\x01\x12\x31\n\x05model\x18\x14 \x01(\tB\x1d\xbaH\x1ar\x18(@2\x14^([a-z][a-z0-9_]*)?$H\x03\x88\x01\x01\x12G\n\nparameters\x18\x15 \x03(\x0b\x32).mycelium.ValidateRequest.ParametersEntryB\x08\xbaH\x05\x9a\x01\x02\x10@\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x07\n\x05_seedB\t\n\x07_epochsB\x0c\n\n_grid_sizeB\x08\n\x06_model\"\xac\x01\n\x10ValidateResponse\x12\x12\n\nloss_start\x18\x01 \x01(\x01\x12\x12\n\nloss_final\x18\x02 \x01(\x01\x12\x11\n\tloss_drop\x18\x03 \x01(\x01\x12\x12\n\npot_min_mV\x18\x04 \x01(\x01\x12\x12\n\npot_max_mV\x18\x05 \x01(\x01\x12\x19\n\x11lyapunov_exponent\x18\x06 \x01(\x01\x12\x1a\n\x12nernst_symbolic_mV\x18\x07 \x01(\x01\"\xc2\x03\n\x0fSimulateRequest\x12\x1a\n\x04seed\x18\x01 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x00H\x00\x88\x01\x01\x12\x1f\n\tgrid_size\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01H\x01\x88\x01\x01\x12\x1b\n\x05steps\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01H\x02\x88\x01\x01\x12\x16\n\x0eturing_enabled\x18\x04 \x01(\x08\x12+\n\x05\x61lpha\x18\x05 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x11\x00\x00\x00\x00\x00\x00\xd0?)\x9a\x99\x99\x99\x99\x99\xa9?H\x03\x88\x01\x01\x12\"\n\x05gamma\x18\x06 \x01(\x01\x42\x0e\xbaH\x0b\x12\t\t\x00\x00\x00\x00\x00\x00\x00\x00H\x04\x88\x01\x01\x12\x31\n\x05model\x18\x14 \x01(\tB\x1d\xbaH\x1ar\x18(@2\x14^([a-z][a-z0-9_]*)?$H\x05\x88\x01\x01\x12G\n\nparameters\x18\x15 \x03(\x0b\x32).mycelium.SimulateRequest.ParametersEntryB\x08\xbaH\x05\x9a\x01\x02\x10@\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x42\x07\n\x05_seedB\x0c\n\n_grid_sizeB\x08\n\x06_stepsB\x08\n\x06_alphaB\x08\n\x06_gammaB\x08\n\x06_model\"\x96\x01\n\x10SimulateResponse\x12\x12\n\nfield_mean\x18\x01 \x03(\x01\x12\x11\n\tfield_std\x18\x02 \x03(\x01\x12\x15\n\rgrowth_events\x18\x03 \x01(\x05\x12\x19\n\x11\x66ractal_dimension\x18\x04 \x01(\x01\x12)\n\x0b\x66ield_stats\x18\x05 \x01(\x0b\x32\x14.mycelium.FieldStats\"\x88\x01\n\x10SimulationUpdate\x12\x0c\n\x04step\x18\x01 \x01(\x05\x12\x13\n\x0btotal_steps\x18\x02 \x01(\x05\x12\x13\n\x0bpot_mean_mV\x18\x03 \x01(\x01\x12\x12\n\npot_std_mV\x18\x04 \x01(\x01\x12\x15\n\rgrowth_events\x18\x05 \x01(\x05\x12\x11\n\tcompleted\x18\x06 \x01(\x08\"A\n\nFieldStats\x12\x0c\n\x04mean\x18\x01 \x01(\x01\x12\x0b\n\x03std\x18\x02 \x01(\x01\x12\x0b\n\x03min\x18\x03 \x01(\x01\x12\x0b\n\x03max\x18\x04 \x01(\x01\"\xcc\x02\n\rNernstRequest\x12:\n\tz_valence\x18\x01 \x01(\x05\x42\"\xbaH\x1f\x1a\x1a\x30\xfe\xff\xff\xff\xff\xff\xff\xff\xff\x01\x30\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01\x30\x01\x30\x02\xc8\x01\x01H\x00\x88\x01\x01\x12\x39\n\x17\x63oncentration_out_molar\x18\x02 \x01(\x01\x42\x13\xbaH\x10\x12\x0b!\x00\x00\x00\x00\x00\x00\x00\x00@\x01\xc8\x01\x01H\x01\x88\x01\x01\x12\x38\n\x16\x63oncentration_in_molar\x18\x03 \x01(\x01\x42\x13\xbaH\x10\x12\x0b!\x00\x00\x00\x00\x00\x00\x00\x00@\x01\xc8\x01\x01H\x02\x88\x01\x01\x12\x33\n\rtemperature_k\x18\x04 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x19\x00\x00\x00\x00\x00Pw@)\x00\x00\x00\x00\x00\x10q@H\x03\x88\x01\x01\x42\x0c\n\n_z_valenceB\x1a\n\x18_concentration_out_molarB\x19\n\x17_concentration_in_molarB\x10\n\x0e_temperature_k\"&\n\x0eNernstResponse\x12\x14\n\x0cpotential_mV\x18\x01 \x01(\x01\"\xd2\x01\n\x19\x46\x65\x64\x65ratedAggregateRequest\x12/\n\tgradients\x18\x01 \x03(\x0b\x32\x12.mycelium.GradientB\x08\xbaH\x05\x92\x01\x02\x08\x01\x12\"\n\x0cnum_clusters\x18\x02 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01H\x00\x88\x01\x01\x12\x38\n\x12\x62yzantine_fraction\x18\x03 \x01(\x01\x42\x17\xbaH\x14\x12\x12\x11\x00\x00\x00\x00\x00\x00\xe0?)\x00\x00\x00\x00\x00\x00\x00\x00H\x01\x88\x01\x01\x42\x0f\n\r_num_clustersB\x15\n\x13_byzantine_fraction\"\x1a\n\x08Gradient\x12\x0e\n\x06values\x18\x01 \x03(\x01\"e\n\x1a\x46\x65\x64\x65ratedAggregateResponse\x12\x1b\n\x13\x61ggregated_gradient\x18\x01 \x03(\x01\x12\x14\n\x0cnum_accepted\x18\x02 \x01(\x05\x12\x14\n\x0cnum_rejected\x18\x03 \x01(\x05\"\x14\n\x12HealthCheckRequest\"N\n\x13HealthCheckResponse\x12\x0e\n\x06status\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x16\n\x0euptime_seconds\x18\x03 \x01(\x03\x32\xa5\x05\n\x0fMyceliumService\x12`\n\x08Validate\x12\x19.mycelium.ValidateRequest\x1a\x1a.mycelium.ValidateResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/mycelium/validate:\x01*\x12`\n\x08Simulate\x12\x19.mycelium.SimulateRequest\x1a\x1a.mycelium.SimulateResponse\"\x1d\x82\xd3\xe4\x93\x02\x17\"\x12/mycelium/simulate:\x01*\x12\x8c\x01\n\x0eSimulateStream\x12\x19.mycelium.SimulateRequest\x1a\x1a.mycelium.SimulationUpdate\"A\x82\xd3\xe4\x93\x02;\"\x19/mycelium/simulate/stream:\x01*Z\x1b\x12\x19/mycelium/simulate/stream0\x01\x12V\n\rComputeNernst\x12\x17.mycelium.NernstRequest\x1a\x18.mycelium.NernstResponse\"\x12\x82\xd3\xe4\x93\x02\x0c\"\x07/nernst:\x01*\x12\x80\x01\n\x12\x41ggregateFederated\x12#.mycelium.FederatedAggregateRequest\x1a$.mycelium.FederatedAggregateResponse\"\x1f\x82\xd3\xe4\x93\x02\x19\"\x14/federated/aggregate:\x01*\x12\x64\n\x0bHealthCheck\x12\x1c.mycelium.HealthCheckRequest\x1a\x1d.mycelium.HealthCheckResponse\"\x18\x82\xd3\xe4\x93\x02\x12\x12\x10/mycelium/healthb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'mfn_proto.mycelium_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_VALIDATEREQUEST_PARAMETERSENTRY']._loaded_options = None
+  _globals['_VALIDATEREQUEST_PARAMETERSENTRY']._serialized_options = b'8\001'
   _globals['_VALIDATEREQUEST'].fields_by_name['seed']._loaded_options = None
   _globals['_VALIDATEREQUEST'].fields_by_name['seed']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_VALIDATEREQUEST'].fields_by_name['epochs']._loaded_options = None
   _globals['_VALIDATEREQUEST'].fields_by_name['epochs']._serialized_options = b'\272H\004\032\002(\001'
   _globals['_VALIDATEREQUEST'].fields_by_name['grid_size']._loaded_options = None
   _globals['_VALIDATEREQUEST'].fields_by_name['grid_size']._serialized_options = b'\272H\004\032\002(\001'
+  _globals['_VALIDATEREQUEST'].fields_by_name['model']._loaded_options = None
+  _globals['_VALIDATEREQUEST'].fields_by_name['model']._serialized_options = b'\272H\032r\030(@2\024^([a-z][a-z0-9_]*)?$'
+  _globals['_VALIDATEREQUEST'].fields_by_name['parameters']._loaded_options = None
+  _globals['_VALIDATEREQUEST'].fields_by_name['parameters']._serialized_options = b'\272H\005\232\001\002\020@'
+  _globals['_SIMULATEREQUEST_PARAMETERSENTRY']._loaded_options = None
+  _globals['_SIMULATEREQUEST_PARAMETERSENTRY']._serialized_options = b'8\001'
   _globals['_SIMULATEREQUEST'].fields_by_name['seed']._loaded_options = None
   _globals['_SIMULATEREQUEST'].fields_by_name['seed']._serialized_options = b'\272H\004\032\002(\000'
   _globals['_SIMULATEREQUEST'].fields_by_name['grid_size']._loaded_options = None
@@ -48,6 +57,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SIMULATEREQUEST'].fields_by_name['alpha']._serialized_options = b'\272H\024\022\022\021\000\000\000\000\000\000\320?)\232\231\231\231\231\231\251?'
   _globals['_SIMULATEREQUEST'].fields_by_name['gamma']._loaded_options = None
   _globals['_SIMULATEREQUEST'].fields_by_name['gamma']._serialized_options = b'\272H\013\022\t\t\000\000\000\000\000\000\000\000'
+  _globals['_SIMULATEREQUEST'].fields_by_name['model']._loaded_options = None
+  _globals['_SIMULATEREQUEST'].fields_by_name['model']._serialized_options = b'\272H\032r\030(@2\024^([a-z][a-z0-9_]*)?$'
+  _globals['_SIMULATEREQUEST'].fields_by_name['parameters']._loaded_options = None
+  _globals['_SIMULATEREQUEST'].fields_by_name['parameters']._serialized_options = b'\272H\005\232\001\002\020@'
   _globals['_NERNSTREQUEST'].fields_by_name['z_valence']._loaded_options = None
   _globals['_NERNSTREQUEST'].fields_by_name['z_valence']._serialized_options = b'\272H\037\032\0320\376\377\377\377\377\377\377\377\377\0010\377\377\377\377\377\377\377\377\377\0010\0010\002\310\001\001'
   _globals['_NERNSTREQUEST'].fields_by_name['concentration_out_molar']._loaded_options = None
@@ -62,32 +75,48 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_FEDERATEDAGGREGATEREQUEST'].fields_by_name['num_clusters']._serialized_options = b'\272H\004\032\002(\001'
   _globals['_FEDERATEDAGGREGATEREQUEST'].fields_by_name['byzantine_fraction']._loaded_options = None
   _globals['_FEDERATEDAGGREGATEREQUEST'].fields_by_name['byzantine_fraction']._serialized_options = b'\272H\024\022\022\021\000\000\000\000\000\000\340?)\000\000\000\000\000\000\000\000'
-  _globals['_VALIDATEREQUEST']._serialized_start=68
-  _globals['_VALIDATEREQUEST']._serialized_end=210
-  _globals['_VALIDATERESPONSE']._serialized_start=213
-  _globals['_VALIDATERESPONSE']._serialized_end=385
-  _globals['_SIMULATEREQUEST']._serialized_start=388
-  _globals['_SIMULATEREQUEST']._serialized_end=653
-  _globals['_SIMULATERESPONSE']._serialized_start=656
-  _globals['_SIMULATERESPONSE']._serialized_end=806
-  _globals['_SIMULATIONUPDATE']._serialized_start=809
-  _globals['_SIMULATIONUPDATE']._serialized_end=945
-  _globals['_FIELDSTATS']._serialized_start=947
-  _globals['_FIELDSTATS']._serialized_end=1012
-  _globals['_NERNSTREQUEST']._serialized_start=1015
-  _globals['_NERNSTREQUEST']._serialized_end=1347
-  _globals['_NERNSTRESPONSE']._serialized_start=1349
-  _globals['_NERNSTRESPONSE']._serialized_end=1387
-  _globals['_FEDERATEDAGGREGATEREQUEST']._serialized_start=1390
-  _globals['_FEDERATEDAGGREGATEREQUEST']._serialized_end=1600
-  _globals['_GRADIENT']._serialized_start=1602
-  _globals['_GRADIENT']._serialized_end=1628
-  _globals['_FEDERATEDAGGREGATERESPONSE']._serialized_start=1630
-  _globals['_FEDERATEDAGGREGATERESPONSE']._serialized_end=1731
-  _globals['_HEALTHCHECKREQUEST']._serialized_start=1733
-  _globals['_HEALTHCHECKREQUEST']._serialized_end=1753
-  _globals['_HEALTHCHECKRESPONSE']._serialized_start=1755
-  _globals['_HEALTHCHECKRESPONSE']._serialized_end=1833
-  _globals['_MYCELIUMSERVICE']._serialized_start=1836
-  _globals['_MYCELIUMSERVICE']._serialized_end=2303
+  _globals['_MYCELIUMSERVICE'].methods_by_name['Validate']._loaded_options = None
+  _globals['_MYCELIUMSERVICE'].methods_by_name['Validate']._serialized_options = b'\202\323\344\223\002\027\"\022/mycelium/validate:\001*'
+  _globals['_MYCELIUMSERVICE'].methods_by_name['Simulate']._loaded_options = None
+  _globals['_MYCELIUMSERVICE'].methods_by_name['Simulate']._serialized_options = b'\202\323\344\223\002\027\"\022/mycelium/simulate:\001*'
+  _globals['_MYCELIUMSERVICE'].methods_by_name['SimulateStream']._loaded_options = None
+  _globals['_MYCELIUMSERVICE'].methods_by_name['SimulateStream']._serialized_options = b'\202\323\344\223\002;\"\031/mycelium/simulate/stream:\001*Z\033\022\031/mycelium/simulate/stream'
+  _globals['_MYCELIUMSERVICE'].methods_by_name['ComputeNernst']._loaded_options = None
+  _globals['_MYCELIUMSERVICE'].methods_by_name['ComputeNernst']._serialized_options = b'\202\323\344\223\002\014\"\007/nernst:\001*'
+  _globals['_MYCELIUMSERVICE'].methods_by_name['AggregateFederated']._loaded_options = None
+  _globals['_MYCELIUMSERVICE'].methods_by_name['AggregateFederated']._serialized_options = b'\202\323\344\223\002\031\"\024/federated/aggregate:\001*'
+  _globals['_MYCELIUMSERVICE'].methods_by_name['HealthCheck']._loaded_options = None
+  _globals['_MYCELIUMSERVICE'].methods_by_name['HealthCheck']._serialized_options = b'\202\323\344\223\002\022\022\020/mycelium/health'
+  _globals['_VALIDATEREQUEST']._serialized_start=98
+  _globals['_VALIDATEREQUEST']._serialized_end=425
+  _globals['_VALIDATEREQUEST_PARAMETERSENTRY']._serialized_start=332
+  _globals['_VALIDATEREQUEST_PARAMETERSENTRY']._serialized_end=381
+  _globals['_VALIDATERESPONSE']._serialized_start=428
+  _globals['_VALIDATERESPONSE']._serialized_end=600
+  _globals['_SIMULATEREQUEST']._serialized_start=603
+  _globals['_SIMULATEREQUEST']._serialized_end=1053
+  _globals['_SIMULATEREQUEST_PARAMETERSENTRY']._serialized_start=332
+  _globals['_SIMULATEREQUEST_PARAMETERSENTRY']._serialized_end=381
+  _globals['_SIMULATERESPONSE']._serialized_start=1056
+  _globals['_SIMULATERESPONSE']._serialized_end=1206
+  _globals['_SIMULATIONUPDATE']._serialized_start=1209
+  _globals['_SIMULATIONUPDATE']._serialized_end=1345
+  _globals['_FIELDSTATS']._serialized_start=1347
+  _globals['_FIELDSTATS']._serialized_end=1412
+  _globals['_NERNSTREQUEST']._serialized_start=1415
+  _globals['_NERNSTREQUEST']._serialized_end=1747
+  _globals['_NERNSTRESPONSE']._serialized_start=1749
+  _globals['_NERNSTRESPONSE']._serialized_end=1787
+  _globals['_FEDERATEDAGGREGATEREQUEST']._serialized_start=1790
+  _globals['_FEDERATEDAGGREGATEREQUEST']._serialized_end=2000
+  _globals['_GRADIENT']._serialized_start=2002
+  _globals['_GRADIENT']._serialized_end=2028
+  _globals['_FEDERATEDAGGREGATERESPONSE']._serialized_start=2030
+  _globals['_FEDERATEDAGGREGATERESPONSE']._serialized_end=2131
+  _globals['_HEALTHCHECKREQUEST']._serialized_start=2133
+  _globals['_HEALTHCHECKREQUEST']._serialized_end=2153
+  _globals['_HEALTHCHECKRESPONSE']._serialized_start=2155
+  _globals['_HEALTHCHECKRESPONSE']._serialized_end=2233
+  _globals['_MYCELIUMSERVICE']._serialized_start=2236
+  _globals['_MYCELIUMSERVICE']._serialized_end=2913
 # @@protoc_insertion_point(module_scope)

@@ -9,14 +9,25 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 DESCRIPTOR: _descriptor.FileDescriptor
 
 class ValidateRequest(_message.Message):
-    __slots__ = ("seed", "epochs", "grid_size")
+    __slots__ = ("seed", "epochs", "grid_size", "model", "parameters")
+    class ParametersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     SEED_FIELD_NUMBER: _ClassVar[int]
     EPOCHS_FIELD_NUMBER: _ClassVar[int]
     GRID_SIZE_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     seed: int
     epochs: int
     grid_size: int
-    def __init__(self, seed: _Optional[int] = ..., epochs: _Optional[int] = ..., grid_size: _Optional[int] = ...) -> None: ...
+    model: str
+    parameters: _containers.ScalarMap[str, float]
+    def __init__(self, seed: _Optional[int] = ..., epochs: _Optional[int] = ..., grid_size: _Optional[int] = ..., model: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class ValidateResponse(_message.Message):
     __slots__ = ("loss_start", "loss_final", "loss_drop", "pot_min_mV", "pot_max_mV", "lyapunov_exponent", "nernst_symbolic_mV")
@@ -37,20 +48,31 @@ class ValidateResponse(_message.Message):
     def __init__(self, loss_start: _Optional[float] = ..., loss_final: _Optional[float] = ..., loss_drop: _Optional[float] = ..., pot_min_mV: _Optional[float] = ..., pot_max_mV: _Optional[float] = ..., lyapunov_exponent: _Optional[float] = ..., nernst_symbolic_mV: _Optional[float] = ...) -> None: ...
 
 class SimulateRequest(_message.Message):
-    __slots__ = ("seed", "grid_size", "steps", "turing_enabled", "alpha", "gamma")
+    __slots__ = ("seed", "grid_size", "steps", "turing_enabled", "alpha", "gamma", "model", "parameters")
+    class ParametersEntry(_message.Message):
+        __slots__ = ("key", "value")
+        KEY_FIELD_NUMBER: _ClassVar[int]
+        VALUE_FIELD_NUMBER: _ClassVar[int]
+        key: str
+        value: float
+        def __init__(self, key: _Optional[str] = ..., value: _Optional[float] = ...) -> None: ...
     SEED_FIELD_NUMBER: _ClassVar[int]
     GRID_SIZE_FIELD_NUMBER: _ClassVar[int]
     STEPS_FIELD_NUMBER: _ClassVar[int]
     TURING_ENABLED_FIELD_NUMBER: _ClassVar[int]
     ALPHA_FIELD_NUMBER: _ClassVar[int]
     GAMMA_FIELD_NUMBER: _ClassVar[int]
+    MODEL_FIELD_NUMBER: _ClassVar[int]
+    PARAMETERS_FIELD_NUMBER: _ClassVar[int]
     seed: int
     grid_size: int
     steps: int
     turing_enabled: bool
     alpha: float
     gamma: float
-    def __init__(self, seed: _Optional[int] = ..., grid_size: _Optional[int] = ..., steps: _Optional[int] = ..., turing_enabled: _Optional[bool] = ..., alpha: _Optional[float] = ..., gamma: _Optional[float] = ...) -> None: ...
+    model: str
+    parameters: _containers.ScalarMap[str, float]
+    def __init__(self, seed: _Optional[int] = ..., grid_size: _Optional[int] = ..., steps: _Optional[int] = ..., turing_enabled: _Optional[bool] = ..., alpha: _Optional[float] = ..., gamma: _Optional[float] = ..., model: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ...) -> None: ...
 
 class SimulateResponse(_message.Message):
     __slots__ = ("field_mean", "field_std", "growth_events", "fractal_dimension", "field_stats")

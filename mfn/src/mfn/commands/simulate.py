@@ -21,15 +21,16 @@ class _Refused(click.ClickException):
     exit_code = 2
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--seed", type=int, default=42, show_default=True, help="Seed of everything random.")
 @click.option("--grid", "grid_size", type=int, default=64, show_default=True, help="Cells along each side.")
 @click.option("--steps", type=int, default=64, show_default=True, help="Steps to simulate.")
-@click.option("--alpha", type=float, default=0.18, show_default=True, help="Diffusion coefficient, up to 0.25.")
-@click.option("--spike-probability", type=float, default=0.25, show_default=True, help="Of a growth event, each step.")
+@click.option("--alpha", type=float, help="Diffusion coefficient of the potential; 0.18 unless given.")
+@click.option("--spike-probability", type=float, help="Of a growth event, each step; 0.25 unless given.")
 @click.option("--no-turing", is_flag=True, help="Leave activator and inhibitor out.")
 @click.option("--jitter", is_flag=True, help="Add noise to every cell at every step.")
-@click.option("--model", default="mycelium", show_default=True, help="Field model.")
+@click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Any parameter of the model.")
+@click.option("--model", default="mycelium", show_default=True, help="Field model; `mfn models` lists them.")
 @click.option("--engine", default="auto", show_default=True, help="Compute engine; auto takes the fastest.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @click.option("--save", type=click.Path(path_type=Path), metavar="FILE", help="Write the field, in volts, as .npy.")
@@ -38,10 +39,11 @@ def simulate(
     seed: int,
     grid_size: int,
     steps: int,
-    alpha: float,
-    spike_probability: float,
+    alpha: float | None,
+    spike_probability: float | None,
     no_turing: bool,
     jitter: bool,
+    assignments: tuple[str, ...],
     model: str,
     engine: str,
     as_json: bool,
@@ -56,12 +58,14 @@ def simulate(
     from mfn_model import SpecError
 
     _check_files(save, picture)
-    parameters: dict[str, float | bool] = {
+    # What was not given is left to the model, which need not have such a parameter.
+    given = {
         "alpha": alpha,
         "spike_probability": spike_probability,
-        "turing_enabled": not no_turing,
-        "jitter": jitter,
+        "turing_enabled": False if no_turing else None,
+        "jitter": jitter or None,
     }
+    parameters = {name: value for name, value in given.items() if value is not None} | _assigned(assignments)
     try:
         result = _run(seed, grid_size, steps, model, engine, parameters, watched=not as_json and sys.stderr.isatty())
     except SpecError as wrong:
@@ -84,6 +88,19 @@ def simulate(
     for path in (save, picture):
         if path is not None:
             click.echo(f"wrote {path}")
+
+
+def _assigned(assignments: tuple[str, ...]) -> dict[str, float | bool]:
+    """Parameters by name, from texts NAME=VALUE."""
+    switches = {"true": True, "on": True, "false": False, "off": False}
+    found: dict[str, float | bool] = {}
+    for text in assignments:
+        name, _, value = (part.strip() for part in text.partition("="))
+        try:
+            found[name] = switches[value.lower()] if value.lower() in switches else float(value)
+        except ValueError:
+            raise _Refused(f"--set {text!r} is not NAME=VALUE, such as alpha=0.1 or jitter=on") from None
+    return found
 
 
 def _check_files(save: Path | None, picture: Path | None) -> None:

@@ -35,7 +35,7 @@ class _Refused(click.ClickException):
     exit_code = 2
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("method", required=False)
 @click.option("--data", "-d", metavar="JSON", help="The request; @FILE reads a file, - standard input.")
 @click.option("--address", "-a", default="127.0.0.1:50051", show_default=True, help="The server.")

@@ -16,6 +16,9 @@ __all__ = ["COMMANDS_GROUP", "LazyGroup"]
 
 COMMANDS_GROUP = "mfn.commands.v1"
 
+INTERRUPTED = 130
+"""Exit status of a command that was interrupted, as shells give it: 128 and the number of SIGINT."""
+
 
 class _Source(NamedTuple):  # not an attrs class: importing attrs would be a fifth of what `mfn --help` takes
     """Where a command comes from."""
@@ -61,6 +64,14 @@ class LazyGroup(click.Group):
             where = " and ".join(source.distribution for source in sources)
             raise click.ClickException(f"command {cmd_name!r} is provided by {where}; uninstall one of them")
         return _load(cmd_name, sources[0])
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """As click does, but an interrupted command has a status of its own, and is not one that could not be done."""
+        try:
+            return super().invoke(ctx)
+        except (KeyboardInterrupt, click.Abort):
+            click.echo("interrupted", err=True)
+            ctx.exit(INTERRUPTED)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]

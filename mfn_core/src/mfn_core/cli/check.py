@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mfn_core.cli._configured import configuration_options, load, problems_on_stderr
+from mfn_core.cli._engines import describe_engines
 from mfn_core.cli._output import Table, show
 
 if TYPE_CHECKING:
@@ -21,13 +22,14 @@ LIMITS = ("min_grid", "max_grid", "max_steps", "max_cell_steps", "compute_thread
 """Attributes of `[server]` that bound what a call may ask for and how much runs at once."""
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @configuration_options
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def check(config: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Say what a configuration would run, or everything that is wrong with it.
 
-    Opens no port. Exit status 2 when something is wrong.
+    Opens no port. Its engines are measured for a moment (server.calibration_seconds). Exit status 2 when something is
+    wrong.
     """
     with problems_on_stderr(), tempfile.TemporaryDirectory(prefix="mfn-check-") as directory:
         document = load(config, overrides, Path(directory))
@@ -73,6 +75,7 @@ def _describe(plan: Plan) -> dict[str, Any]:
             for transport in transports
         ],
         "server": server,
+        "engines": describe_engines(plan),
         "cache": plain(plan.cache),
     }
 
@@ -122,11 +125,23 @@ def _tables(described: dict[str, Any]) -> list[Table]:
             ],
         ),
         Table(
+            title=f"engines, on one thread; server.engine is {described['server']['engine']}",
+            columns=("name", "cell-steps/s", "", "max_cell_steps lasts"),
+            rows=[_engine_row(engine) for engine in described["engines"]],
+        ),
+        Table(
             title="limits",
             rows=[
                 ("workers", str(described["server"]["workers"])),
                 *((name, str(described["server"][name])) for name in LIMITS),
-                ("cache.max_bytes", str(described["cache"]["max_bytes"])),
+                *((f"batching.{name}", str(value)) for name, value in described["server"]["batching"].items()),
+                *((f"cache.{name}", str(value).lower()) for name, value in described["cache"].items()),
             ],
         ),
     ]
+
+
+def _engine_row(engine: dict[str, Any]) -> tuple[str, str, str, str]:
+    if engine["speed"] is None:
+        return engine["name"], "", engine["from"], ""
+    return engine["name"], f"{engine['speed']:.3g}", engine["from"], f"{engine['max_call_seconds']:.3g} s"

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["config"]
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def config() -> None:
     """Show, describe and begin a configuration."""
 
@@ -138,21 +138,39 @@ def _schema(registry: Any) -> dict[str, Any]:
     }
 
 
+def _needed(installed: tuple[str, ...]) -> tuple[str, ...]:
+    """The plugins of a server on its own: an executor, which takes compute elsewhere, is for those who name it."""
+    from mfn_core.components import ComponentKind
+    from mfn_core.registry import PluginRegistry
+
+    executors = {each.plugin for each in PluginRegistry(installed).components(ComponentKind.EXECUTOR).values()}
+    return tuple(name for name in installed if name not in executors)
+
+
 @config.command("init")
 @click.argument("path", type=click.Path(dir_okay=False, path_type=Path), default=Path("mfn.toml"))
 @click.option(
     "--plugin", "plugins", multiple=True, help="Plugin to name; the installed ones that a server needs unless given."
 )
-def init(path: Path, plugins: tuple[str, ...]) -> None:
-    """Write a configuration file with every setting at its default, each with what it means.
+@click.option("--preset", help="Begin with a configuration of a common kind: dev, staging, prod, small, medium, large.")
+def init(path: Path, plugins: tuple[str, ...], preset: str | None) -> None:
+    """Write a configuration file with every setting, each with what it means.
 
-    An existing file is never overwritten.
+    Without --preset all are at their defaults. An existing file is never overwritten.
     """
+    from mfn_core.cli._template import configuration_file, plugins_of
+    from mfn_core.config import load_preset
     from mfn_core.registry import PluginRegistry
 
+    if preset is not None and plugins:
+        raise click.UsageError("--preset names its plugins; leave --plugin out, and edit the file")
     with problems_on_stderr():
-        names = plugins or tuple(plugin.name for plugin in PluginRegistry.installed())
-        text = "\n".join(_template(PluginRegistry(names), names)) + "\n"
+        chosen = None if preset is None else load_preset(preset)
+        if chosen is not None:
+            names = tuple(plugins_of(chosen))
+        else:
+            names = plugins or _needed(tuple(plugin.name for plugin in PluginRegistry.installed()))
+        text = configuration_file(PluginRegistry(names), names, chosen)
     try:
         with path.open("x", encoding="utf-8") as file:
             file.write(text)
@@ -161,51 +179,7 @@ def init(path: Path, plugins: tuple[str, ...]) -> None:
     except OSError as failed:
         raise click.ClickException(f"{path} cannot be written: {failed.strerror or failed}") from failed
     click.echo(f"wrote {path}; look at it, then: mfn check -c {path}")
-
-
-def _template(registry: Any, names: tuple[str, ...]) -> Iterator[str]:
-    from mfn_core.components import ComponentKind
-    from mfn_core.config import CacheSettings, PipelineSettings, ServerSettings, toml_value
-
-    yield "# A server of MFN. What is commented out is the default. `mfn check` says what it makes of this file."
-    yield ""
-    yield "[server]"
-    yield f"plugins = {toml_value(list(names))}"
-    yield from _commented(ServerSettings, leave_out=("plugins",))
-    for kind in reversed(ComponentKind):
-        for name, registered in registry.components(kind).items():
-            yield ""
-            yield f"[{kind.section}.{name}]  # {registered.spec.summary}"
-            yield from _commented(registered.spec.config)
-    for title, cls in (("cache", CacheSettings), ("pipeline", PipelineSettings)):
-        yield ""
-        yield f"[{title}]"
-        yield from _commented(cls)
-
-
-def _commented(cls: type[Any], leave_out: tuple[str, ...] = ()) -> Iterator[str]:
-    import attrs
-
-    from mfn_core.config import HELP, UNIT, plain, toml_key, toml_value
-    from mfn_core.config._setting import default_of
-
-    attrs.resolve_types(cls)
-    for attribute in attrs.fields(cls):
-        if attribute.name in leave_out:
-            continue
-        unit = attribute.metadata.get(UNIT)
-        about = attribute.metadata.get(HELP, "") + (f" ({unit})" if unit else "")
-        default = default_of(attribute)
-        yield f"# {about}"
-        if default is attrs.NOTHING:
-            yield f"# {toml_key(attribute.name)} = …  # needed"
-        elif default is None:
-            yield f"# {toml_key(attribute.name)} is not set"
-        else:
-            yield f"# {toml_key(attribute.name)} = {toml_value(_without_none(plain(default)))}"
-
-
-def _without_none(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {key: _without_none(inner) for key, inner in value.items() if inner is not None}
-    return value
+    if chosen is not None and chosen.needs:
+        click.echo("before it can be served:")
+        for line in chosen.needs:
+            click.echo(f"  {line}")

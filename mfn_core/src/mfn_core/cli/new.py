@@ -18,7 +18,7 @@ _directory = click.option(
 )
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def new() -> None:
     """Begin a package of your own: a backend or another plugin, with the suites that it must pass."""
 

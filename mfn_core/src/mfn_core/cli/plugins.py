@@ -12,7 +12,7 @@ from mfn_core.cli._output import Table, show
 __all__ = ["plugins"]
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def plugins(as_json: bool) -> None:
     """List the installed plugins and what each brings.

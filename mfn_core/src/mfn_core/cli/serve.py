@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["serve"]
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @configuration_options
 @click.option(
     "--port",

@@ -5,11 +5,19 @@ from __future__ import annotations
 from mfn_core.config._decode import decode
 from mfn_core.config._document import Document, override, read_document
 from mfn_core.config._plain import plain
+from mfn_core.config._preset import PRESETS_GROUP, Preset, load_preset
 from mfn_core.config._problems import ConfigError, Problem, join_path, suggest
 from mfn_core.config._schema import json_schema
 from mfn_core.config._secret import REDACTED, Secret
 from mfn_core.config._setting import HELP, UNIT, setting
-from mfn_core.config._settings import ALLOWANCES, SERVER_ENVIRONMENT, CacheSettings, PipelineSettings, ServerSettings
+from mfn_core.config._settings import (
+    ALLOWANCES,
+    SERVER_ENVIRONMENT,
+    BatchingSettings,
+    CacheSettings,
+    PipelineSettings,
+    ServerSettings,
+)
 from mfn_core.config._toml import toml_key, toml_value
 from mfn_core.config._validators import (
     SchemaValidator,
@@ -28,14 +36,17 @@ from mfn_core.config.environment import EnvironmentName, apply_environment
 __all__ = [
     "ALLOWANCES",
     "HELP",
+    "PRESETS_GROUP",
     "REDACTED",
     "SERVER_ENVIRONMENT",
     "UNIT",
+    "BatchingSettings",
     "CacheSettings",
     "ConfigError",
     "Document",
     "EnvironmentName",
     "PipelineSettings",
+    "Preset",
     "Problem",
     "SchemaValidator",
     "Secret",
@@ -48,6 +59,7 @@ __all__ = [
     "join_path",
     "json_schema",
     "listen_address",
+    "load_preset",
     "matches",
     "non_empty",
     "one_of",

@@ -10,10 +10,41 @@ from mfn_core.config._setting import setting
 from mfn_core.config._validators import at_least, between, each, non_empty, one_of
 from mfn_core.config.environment import EnvironmentName, boolean, whole_number
 
-__all__ = ["ALLOWANCES", "SERVER_ENVIRONMENT", "CacheSettings", "PipelineSettings", "ServerSettings"]
+__all__ = [
+    "ALLOWANCES",
+    "SERVER_ENVIRONMENT",
+    "BatchingSettings",
+    "CacheSettings",
+    "PipelineSettings",
+    "ServerSettings",
+]
 
 ALLOWANCES = ("anonymous", "anonymous-beyond-loopback", "plaintext-beyond-loopback")
 """Everything that is refused unless `server.allow` names it."""
+
+
+@frozen(kw_only=True)
+class BatchingSettings:
+    """The `[server.batching]` table: whole runs of several calls, done together by engines that can."""
+
+    max_size: int = setting(
+        default=32,
+        help="most runs that are done together; 1 turns batching off",
+        unit="runs",
+        validator=between(1, 4096),
+    )
+    window_ms: float = setting(
+        default=0.0,
+        help="time that a run waits for others; 0 delays none, and takes what waits already while the threads are busy",
+        unit="milliseconds",
+        validator=between(0.0, 1000.0),
+    )
+    max_cell_steps: int = setting(
+        default=10_000_000,
+        help="most work that is done together, so that no call waits for long for another; what costs more goes alone",
+        unit="cell-steps",
+        validator=between(1, 2**53),
+    )
 
 
 @frozen(kw_only=True)
@@ -65,6 +96,15 @@ class ServerSettings:
         unit="jobs",
         validator=between(0, 1_000_000),
     )
+    batching: BatchingSettings = setting(
+        factory=BatchingSettings, help="which runs are done together, on engines that do several at once"
+    )
+    calibration_seconds: float = setting(
+        default=0.1,
+        help="time at the start in which the engines are measured; 0: none, and their own estimates of speed hold",
+        unit="seconds",
+        validator=between(0.0, 10.0),
+    )
     drain_seconds: float = setting(
         default=10.0,
         help="time that calls in flight have to finish when the server stops",
@@ -92,9 +132,12 @@ class ServerSettings:
 
 
 def _allow(given: str, present: Any) -> Any:
-    """Authentication turned off: calls without credentials are allowed, on loopback."""
+    """Authentication turned off: calls without credentials are allowed, on loopback. Turned on: they are not."""
     allowed = list(present) if isinstance(present, list | tuple) else []
-    return present if boolean(given) or "anonymous" in allowed else [*allowed, "anonymous"]
+    required = boolean(given)
+    if required is ("anonymous" not in allowed):
+        return present
+    return [each for each in allowed if each != "anonymous"] if required else [*allowed, "anonymous"]
 
 
 def _lower(given: str, present: Any) -> str:
@@ -125,11 +168,14 @@ class PipelineSettings:
 
 @frozen(kw_only=True)
 class CacheSettings:
-    """The `[cache]` table: the replies of deterministic operations, kept in each worker."""
+    """The `[cache]` table: each worker keeps replies of deterministic operations, and computes each once at a time."""
 
     max_bytes: int = setting(
         default=67_108_864,
         help="most memory that cached replies may take in a worker; 0 turns the cache off",
         unit="bytes",
         validator=at_least(0),
+    )
+    coalesce: bool = setting(
+        default=True, help="compute equal calls that are in flight at the same time once; with the cache off too"
     )

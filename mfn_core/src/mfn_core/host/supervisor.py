@@ -17,6 +17,8 @@ from collections.abc import Coroutine, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
+from attrs import evolve
+
 from mfn_core.assembly import Plan, plan
 from mfn_core.components import ComponentKind
 from mfn_core.config import ConfigError, Document, Problem
@@ -143,6 +145,7 @@ class _Worker:
 class _Supervisor:
     def __init__(self, planned: Plan, host: WorkerHost) -> None:
         self._plan = planned
+        self._document = planned.document
         self._host = host
         self._stopping = asyncio.Event()
         self._failed = False
@@ -184,6 +187,7 @@ class _Supervisor:
                     await worker.end(0.0)
                     return
                 self._announce(addresses)
+                self._settle(addresses)
                 first = False
                 ended = await self._live(worker)
                 if ended is None:
@@ -214,7 +218,7 @@ class _Supervisor:
                 shutil.rmtree(directory, ignore_errors=True)
                 raise
         worker = _Worker(index, process, ours, directory)
-        await worker.configure(self._plan.document)
+        await worker.configure(self._document)
         return worker
 
     async def _ready(self, worker: _Worker) -> Mapping[str, Sequence[str]]:
@@ -249,6 +253,27 @@ class _Supervisor:
             self._announced = True
             listening = " ".join(f"{name}={address}" for name, found in addresses.items() for address in found)
             print(f"mfn ready {listening}", file=sys.stdout, flush=True)  # noqa: T201 - it is this command's output
+            for component in self._plan.components:
+                announce = component.spec.announce
+                for line in () if announce is None else announce(component.config, self._plan, addresses):
+                    print(line, file=sys.stderr, flush=True)  # noqa: T201 - for a person, and in no log
+
+    def _settle(self, addresses: Mapping[str, Sequence[str]]) -> None:
+        """Let a worker that is started again listen where callers know it to, where port 0 asked for any port."""
+        if self._plan.server.workers > 1:
+            return  # none of them could have the port of another
+        tables = dict(self._document.tables)
+        transports = tables["transports"] = dict(tables.get("transports", {}))
+        for transport in self._plan.of(ComponentKind.TRANSPORT):
+            listen, found = getattr(transport.config, "listen", None), addresses.get(transport.name, ())
+            # A host of its own keeps the addresses that it has found.
+            if transport.spec.host is not None or not isinstance(listen, str) or len(found) != 1:
+                continue
+            host, _, port = listen.rpartition(":")
+            if port == "0":
+                settled = f"{host}:{found[0].rpartition(':')[2]}"
+                transports[transport.name] = {**transports.get(transport.name, {}), "listen": settled}
+        self._document = evolve(self._document, tables=tables)
 
     def _ended(self, worker: _Worker) -> str:
         """How a worker ended that was not told to."""

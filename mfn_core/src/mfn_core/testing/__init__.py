@@ -12,6 +12,7 @@ pytest and pytest-asyncio, and no configuration of either.
 | an authenticator | `mfn_core.testing.auth.AuthenticatorSuite` |
 | a limiter | `mfn_core.testing.limits.LimiterSuite` |
 | an audit sink | `mfn_core.testing.audit.AuditSinkSuite` |
+| a remote executor | `mfn_core.testing.executor.RemoteExecutorSuite` |
 | a middleware, or telemetry | `mfn_core.testing.middleware.MiddlewareSuite` |
 | a service | `mfn_core.testing.service.ServiceSuite` |
 
@@ -27,6 +28,9 @@ if (_pytest := sys.modules.get("pytest")) is not None:
     _pytest.register_assert_rewrite(
         *(
             f"{__name__}.{module}"
-            for module in ("_backend_cases", "audit", "auth", "backend", "limits", "middleware", "plugin", "service")
+            for module in (
+                *("_backend_cases", "audit", "auth", "backend", "executor"),
+                *("limits", "middleware", "plugin", "service"),
+            )
         )
     )

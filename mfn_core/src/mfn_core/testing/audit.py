@@ -91,6 +91,7 @@ class AuditSinkSuite:
                 bytes_out=2**40 + number,
                 peer=f"[::1]:{number}",
                 tls_identity=f"CN=client-{number}",
+                protocol=f"protocol-{number}",
             ),
             **changes,
         )

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 
 from mfn_core.compute import Backend, SupportsSpeed
-from mfn_core.testing._backend_cases import NEVER, BackendCases, CancelledAfter, assert_same_state
+from mfn_core.testing._backend_cases import NEVER, CancelledAfter, assert_same_state
+from mfn_core.testing._batch_cases import BatchCases
 from mfn_model import (
     FieldModel,
     FieldSpec,
@@ -53,7 +54,7 @@ _FOREIGN = FieldModel(
 )
 
 
-class BackendSuite(BackendCases):
+class BackendSuite(BatchCases):
     """Subclass it under a name that begins with `Test`, and give a fixture `backend`.
 
     The suite tries every model of `mfn_model` that the backend supports, under every boundary that it supports, against

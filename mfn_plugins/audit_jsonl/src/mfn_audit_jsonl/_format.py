@@ -68,7 +68,8 @@ def body_of(record: AuditRecord) -> str:
         f'"transport":{_often(record.transport)},"status":{_often(record.status)},"reason":{_text(record.reason)},'
         f'"duration_ms":{_milliseconds(record.duration)},"messages_in":{record.messages_in:d},'
         f'"messages_out":{record.messages_out:d},"bytes_in":{record.bytes_in:d},"bytes_out":{record.bytes_out:d},'
-        f'"peer":{_often(record.peer)},"tls_identity":{_often(record.tls_identity)}'
+        f'"peer":{_often(record.peer)},"tls_identity":{_often(record.tls_identity)},'
+        f'"protocol":{_often(record.protocol)}'
     )
 
 

@@ -42,7 +42,7 @@ def _moment(context: click.Context, parameter: click.Parameter, value: str | Non
         raise click.BadParameter(str(wrong)) from None
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def audit() -> None:
     """Prove and read the audit trail that [audit.jsonl] writes."""
 

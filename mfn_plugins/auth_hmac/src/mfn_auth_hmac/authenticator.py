@@ -111,7 +111,7 @@ class HmacAuthenticator:
         call.key_id = key_id[:64]
         key = self._keys.get(key_id)
         secret = self._nobody if key is None else key.secret
-        verified = verify_signature(secret, call.operation.path, sent, nonce, content, signature)
+        verified = verify_signature(secret, call.signed_path, sent, nonce, content, signature)
         now = self._clock()
         if key is None:
             raise unauthenticated("unknown key id")

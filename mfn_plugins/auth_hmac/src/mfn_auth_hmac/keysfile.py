@@ -15,7 +15,7 @@ LOOK_SECONDS = 0.5
 """How often the file is looked at. Two system calls a second are cheaper than notifications of its directory, where
 the audit may be written, and they work on every file system."""
 
-_Signature = tuple[int, int, int]
+_Signature = tuple[int, int, int, int]
 
 
 class KeysFile:
@@ -80,4 +80,5 @@ class KeysFile:
             found = self.path.stat()
         except OSError:
             return None
-        return found.st_ino, found.st_size, found.st_mtime_ns
+        # The mode too: a file that was refused because others could read it is right again without being written.
+        return found.st_ino, found.st_size, found.st_mtime_ns, found.st_mode

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from attrs import frozen
 
 from mfn_core import Call, CancelToken, FieldViolation, MfnError, SupportsSteering
 from mfn_core.execution import ComputePool
-from mfn_model import FieldSpec, SpecError
+from mfn_model import FieldSpec, ParameterValue, SpecError
 from mfn_proto.defaults import effective
 from mfn_proto.v1 import field_pb2 as pb
 from mfn_service._limits import invalid
+from mfn_service._models import Own, Wanted
 from mfn_service._session import Ending, Hold, SteeredSession
-from mfn_service._specs import spec_refused
 
 __all__ = ["OPENINGS", "Commands", "numbered"]
 
@@ -57,17 +59,18 @@ class Commands:
 
     async def _change(self, command: pb.ChangeCommand, sequence: int, hold: Hold, call: Call) -> None:
         session = hold.session
-        changes = {
-            name: float(getattr(command, name)) for name in ("alpha", "spike_probability") if command.HasField(name)
-        }
-        # Checked as a whole first, so that a change of two parameters is not left half done.
-        spec = _changed(session.spec, changes)
+        # Checked as a whole first, so that a change of several parameters is not left half done.
+        wanted = _changed(session.spec, command)
+        spec = wanted.spec()
+        changes = {name: spec[name] for name in _named(command)}
         async with hold.exclusively() as engine:
             assert isinstance(engine, SupportsSteering)  # checked when the session was opened
 
             def job(cancel: CancelToken) -> None:
-                for name, value in changes.items():
-                    engine.set_parameter(name, value)
+                try:
+                    set_together(engine, changes, session.spec.parameters)
+                except SpecError as refused:
+                    raise _told_of(refused, wanted) from refused
                 session.spec, session.sequence = spec, sequence
 
             await self.compute.run(call, job)
@@ -83,9 +86,9 @@ class Commands:
             for name, index in (("row", command.row), ("column", command.column))
             if index > last
         ]
+        amplitude = _amplitude(command, session, beyond)
         if beyond:
             raise MfnError.invalid(beyond)
-        amplitude = float(effective(command, "amplitude_volts"))
         async with hold.exclusively() as engine:
             assert isinstance(engine, SupportsSteering)  # checked when the session was opened
 
@@ -97,11 +100,92 @@ class Commands:
             await self.compute.run(call, job)
 
 
-def _changed(spec: FieldSpec, changes: dict[str, float]) -> FieldSpec:
-    try:
-        return spec.with_parameters(**changes)
-    except SpecError as wrong:
-        raise spec_refused(wrong, "change", "change") from wrong
+def set_together(
+    engine: SupportsSteering, changes: Mapping[str, ParameterValue], before: Mapping[str, ParameterValue]
+) -> None:
+    """Change several parameters that are valid together, or none.
+
+    An engine takes one after the other, and one alone may break a bound that it keeps with the others: what is refused
+    is tried again after them.
+
+    Raises:
+        SpecError: the engine refuses one in any order; nothing is changed.
+    """
+    waiting, done = list(changes), list[str]()
+    while waiting:
+        refused: SpecError | None = None
+        for name in tuple(waiting):
+            try:
+                engine.set_parameter(name, changes[name])
+            except SpecError as wrong:
+                refused = wrong
+            else:
+                waiting.remove(name)
+                done.append(name)
+                refused = None
+                break
+        if refused is not None:
+            for name in reversed(done):
+                engine.set_parameter(name, before[name])
+            raise refused
+
+
+def _named(command: pb.ChangeCommand) -> list[str]:
+    """The parameters that a command changes."""
+    return [*(name for name in ("alpha", "spike_probability") if command.HasField(name)), *command.parameters]
+
+
+def _changed(spec: FieldSpec, command: pb.ChangeCommand) -> Wanted:
+    """The specification of a session with the command's parameters, to be asked about."""
+    own: dict[str, Own] = {
+        name: Own(path=f"change.parameters[{name}]", value=value, sent=False) for name, value in spec.parameters.items()
+    }
+    for name in ("alpha", "spike_probability"):
+        if command.HasField(name):
+            own[name] = Own(path=f"change.{name}", value=float(getattr(command, name)), sent=True)
+    return Wanted(
+        model=spec.declaration,
+        grid_size=spec.grid_size,
+        seed=spec.seed,
+        boundary=spec.boundary,
+        own=own,
+        named=dict(command.parameters),
+        named_path="change.parameters",
+        prefix="change.",
+    )
+
+
+def _told_of(refused: SpecError, wanted: Wanted) -> MfnError:
+    """INVALID_ARGUMENT from what an engine refused in a running session."""
+    return MfnError.invalid(
+        FieldViolation(field=wanted.path(each.field), description=each.message) for each in refused.violations
+    )
+
+
+def _amplitude(command: pb.InjectCommand, session: SteeredSession, beyond: list[FieldViolation]) -> float:
+    """What is added, in the unit of the field; what is wrong with it is appended to `beyond`."""
+    view = session.options.view
+    in_volts = command.HasField("amplitude_volts")
+    if command.HasField("amplitude"):
+        if in_volts:
+            beyond.append(
+                FieldViolation(
+                    field="inject.amplitude_volts",
+                    description=f"got {command.amplitude_volts!r}, and amplitude says it too; send one of them",
+                )
+            )
+        return command.amplitude
+    if view.potential:
+        return float(effective(command, "amplitude_volts"))
+    field, unit = view.field, view.units[view.field]
+    said = f"got {command.amplitude_volts!r} V" if in_volts else "got none"
+    beyond.append(
+        FieldViolation(
+            field="inject.amplitude_volts" if in_volts else "inject.amplitude",
+            description=f"{said}, and the field of this session is {field!r} in the unit {unit!r}; send amplitude",
+        )
+    )
+    return 0.0
 
 
 def _acknowledged(sequence: int, session: SteeredSession, *, duplicate: bool) -> pb.SteerSimulationResponse:

@@ -25,6 +25,10 @@ class Breach:
     limit: str | None = None
     """Name of the setting in `[server]`; None for a bound of the definition file."""
 
+    def violation(self) -> FieldViolation:
+        """The same as the kernel has it."""
+        return FieldViolation(field=self.field, description=self.description)
+
 
 def invalid(field_path: str, description: str) -> MfnError:
     """INVALID_ARGUMENT for one field."""
@@ -43,7 +47,7 @@ def refuse(found: Sequence[Breach]) -> Sequence[FieldViolation]:
         MfnError: INVALID_ARGUMENT with all of them, when limits of the server are among them: its details name
             those under `limit`.
     """
-    named = [FieldViolation(field=each.field, description=each.description) for each in found]
+    named = [each.violation() for each in found]
     limits = sorted({each.limit for each in found if each.limit is not None})
     if limits:
         error = MfnError.invalid(named)
@@ -91,33 +95,40 @@ class WorkLimits:
             limit="max_grid",
         )
 
-    def work(self, path: str, grid_size: int | None, steps: int) -> Iterable[Breach]:
-        """What keeps a run of `steps` steps on that grid, or on any where it is None, from being done in one call."""
-        cells = 0 if grid_size is None else grid_size * grid_size
+    def work(self, path: str, grid_size: int | None, steps: int, runs: int = 1) -> Iterable[Breach]:
+        """What keeps so many runs of `steps` steps on that grid, or on any where it is None, out of one call."""
+        cells = 0 if grid_size is None else grid_size * grid_size * runs
         if steps > self.max_steps:
-            yield Breach(
-                field=path,
-                description=f"got {steps}, this server takes at most {self.max_steps} (server.max_steps); "
-                "ask for fewer steps",
-                limit="max_steps",
-            )
+            yield self.too_many(path, steps, "steps")
         elif cells * steps > self.max_cell_steps:
+            runs_told = f" in {runs} runs" if runs > 1 else ""
             yield Breach(
                 field=path,
-                description=f"got {steps}, which on {grid_size} x {grid_size} cells is {cells * steps} cell-steps, "
-                f"and this server takes at most {self.max_cell_steps} (server.max_cell_steps); "
+                description=f"got {steps}, which on {grid_size} x {grid_size} cells{runs_told} is {cells * steps} "
+                f"cell-steps, and this server takes at most {self.max_cell_steps} (server.max_cell_steps); "
                 f"ask for at most {self.max_cell_steps // cells} steps, or for a smaller grid",
                 limit="max_cell_steps",
             )
 
-    def run(self, found: list[Breach], *, grid_path: str, grid_size: int, steps_path: str, steps: int) -> list[Breach]:
+    def too_many(self, path: str, number: int, what: str) -> Breach:
+        """The breach of a number that exceeds `max_steps`."""
+        return Breach(
+            field=path,
+            description=f"got {number}, this server takes at most {self.max_steps} (server.max_steps); "
+            f"ask for fewer {what}",
+            limit="max_steps",
+        )
+
+    def run(
+        self, found: list[Breach], *, grid_path: str, grid_size: int, steps_path: str, steps: int, runs: int = 1
+    ) -> list[Breach]:
         """`found` and what the server's limits add to it; a field that is at fault already is not named twice."""
         named = {each.field for each in found}
         refused = [] if grid_path in named else list(self.grid(grid_path, grid_size))
         found.extend(refused)
         if steps_path not in named:
             judged = None if refused or grid_path in named else grid_size
-            found.extend(self.work(steps_path, judged, steps))
+            found.extend(self.work(steps_path, judged, steps, runs))
         return found
 
 

@@ -18,30 +18,32 @@ from mfn_model import (
     field_statistics,
 )
 
-__all__ = ["dimension", "legacy_dimension", "statistics"]
+__all__ = ["dimension", "legacy_dimension", "statistics", "unstable"]
 
 
-def statistics(state: FieldState) -> FieldStatistics:
-    """Statistics of a simulated field.
+def statistics(state: FieldState, species: str | None = None) -> FieldStatistics:
+    """Statistics of a simulated field, or of a further species, in its own unit.
 
     Raises:
-        MfnError: FAILED_PRECONDITION, when the field holds NaN or infinite values.
+        MfnError: FAILED_PRECONDITION, when it holds NaN or infinite values.
     """
+    values = state.field if species is None else state.species[species]
     with np.errstate(over="ignore", invalid="ignore"):
-        found = field_statistics(state.field)
+        found = field_statistics(values)
     # NaN and infinities of any cell reach the mean or the deviation: no second pass over the field is needed.
     if not (math.isfinite(found.mean) and math.isfinite(found.std)):
-        raise unstable(state)
+        raise unstable(state, values)
     return found
 
 
-def unstable(state: FieldState) -> MfnError:
-    """FAILED_PRECONDITION: the numbers of the run became NaN or infinite."""
-    wrong = int(np.count_nonzero(~np.isfinite(state.field)))
+def unstable(state: FieldState, values: npt.NDArray[np.float64] | None = None) -> MfnError:
+    """FAILED_PRECONDITION: the numbers of the run became NaN or infinite; `values` of a further species."""
+    field = state.field if values is None else values
+    wrong = int(np.count_nonzero(~np.isfinite(field)))
     return MfnError(
         Code.FAILED_PRECONDITION,
-        f"the simulation became unstable: after step {state.step}, {wrong} of {state.field.size} cells are NaN or "
-        "infinite; lower alpha or the number of steps",
+        f"the simulation became unstable: after step {state.step}, {wrong} of {field.size} cells are NaN or "
+        "infinite; change its parameters or lower the number of steps",
         details={
             "reason": "numerical_instability",
             "step": str(state.step),

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
-from mfn_model import DimensionEstimate, FieldState, FieldStatistics
+from mfn_model import DimensionEstimate, FieldStatistics
 from mfn_proto.v1 import field_pb2 as pb
-from mfn_service._measures import dimension, statistics
 
-__all__ = ["CELL_TYPES", "encoded_field", "fractal_dimension", "frame", "statistics_message"]
+__all__ = ["CELL_TYPES", "encoded_field", "fractal_dimension", "species_frame", "statistics_message"]
 
 CELL_TYPES: Mapping[int, np.dtype[Any]] = {
     pb.FIELD_ENCODING_FLOAT64_LITTLE_ENDIAN: np.dtype("<f8"),
@@ -20,39 +20,25 @@ CELL_TYPES: Mapping[int, np.dtype[Any]] = {
 """The encodings that carry a field, each with the type of a cell."""
 
 
-def frame(
-    state: FieldState, *, request_id: str, is_final: bool, encoding: pb.FieldEncoding, injections: int = 0
-) -> pb.Frame:
-    """A snapshot. Called on compute threads.
-
-    Args:
-        state: the state to describe.
-        request_id: the caller's own.
-        is_final: whether it is the run's last frame.
-        encoding: how the field is carried; one that is not in `CELL_TYPES` means that it is not.
-        injections: growth events of the state that were injected, and are not counted.
-
-    Raises:
-        MfnError: FAILED_PRECONDITION, when the field holds NaN or infinite values.
-    """
-    found = statistics(state)
-    estimate, legacy = dimension(state.field)
-    return pb.Frame(
-        request_id=request_id,
-        step=state.step,
-        is_final=is_final,
-        statistics=statistics_message(found),
-        growth_events=state.growth_events - injections,
-        dimension=fractal_dimension(estimate),
-        fractal_dimension=legacy,
-        field=encoded_field(state, encoding) if encoding in CELL_TYPES else None,
+def statistics_message(found: FieldStatistics) -> pb.FieldStatistics:
+    """Statistics of a potential, in volts."""
+    return pb.FieldStatistics(
+        min_volts=found.minimum, max_volts=found.maximum, mean_volts=found.mean, std_volts=found.std
     )
 
 
-def statistics_message(found: FieldStatistics) -> pb.FieldStatistics:
-    """Statistics in volts."""
-    return pb.FieldStatistics(
-        min_volts=found.minimum, max_volts=found.maximum, mean_volts=found.mean, std_volts=found.std
+def species_frame(
+    found: FieldStatistics, unit: str, *, name: str = "", field: pb.Field | None = None
+) -> pb.SpeciesFrame:
+    """Statistics of any quantity in its own unit, with its field where there is one."""
+    return pb.SpeciesFrame(
+        name=name,
+        unit=unit,
+        min=found.minimum,
+        max=found.maximum,
+        mean=found.mean,
+        std=found.std,
+        field=field,
     )
 
 
@@ -69,11 +55,11 @@ def fractal_dimension(estimate: DimensionEstimate) -> pb.FractalDimension:
     )
 
 
-def encoded_field(state: FieldState, encoding: pb.FieldEncoding) -> pb.Field:
-    """The potential in bytes, row by row."""
-    return pb.Field(
-        data=state.field.astype(CELL_TYPES[encoding], copy=False).tobytes(),
-        encoding=encoding,
-        shape=state.field.shape,
-        unit="V",
-    )
+def encoded_field(values: npt.NDArray[np.float64], encoding: pb.FieldEncoding, unit: str) -> pb.Field | None:
+    """A quantity in bytes, row by row; None for an encoding that carries no field."""
+    cell = CELL_TYPES.get(encoding)
+    if cell is None:
+        return None
+    with np.errstate(over="ignore"):  # a value beyond float32 is infinite there
+        data = values.astype(cell, copy=False).tobytes()
+    return pb.Field(data=data, encoding=encoding, shape=values.shape, unit=unit)

@@ -6,14 +6,17 @@ from collections.abc import Sequence
 
 from mfn_core import ComponentContext, Service
 from mfn_proto.validation import prepare
-from mfn_service._analyze import UploadBudget, analyze_operation
+from mfn_service._aggregate import aggregation_service
+from mfn_service._analyze import analyze_operation
 from mfn_service._condition import Condition
 from mfn_service._limits import WorkLimits
+from mfn_service._model_service import model_service
 from mfn_service._sessions import Clock, SessionLimits, SessionRegistry
 from mfn_service._settings import ServiceSettings
 from mfn_service._simulate import simulate_operation
 from mfn_service._steer import Steering
-from mfn_service._unoffered import validation_service
+from mfn_service._uploads import UploadBudget
+from mfn_service._validation import validation_service
 from mfn_service._w1 import mfn_services
 from mfn_service._w2 import mycelium_service
 
@@ -50,7 +53,7 @@ class MfnServices:
         self.condition = Condition()
         self._services = (
             *mfn_services(context.compute, limits),
-            validation_service(),
+            validation_service(context.compute, limits),
             mycelium_service(context.compute, limits, self.condition),
             Service(
                 name=FIELD_SERVICE,
@@ -61,6 +64,14 @@ class MfnServices:
                     ),
                     steering.operation(FIELD_SERVICE),
                 ),
+            ),
+            model_service(context.compute),
+            aggregation_service(
+                context.compute,
+                limits,
+                self.uploads,
+                seconds=settings.upload_seconds,
+                reply_bytes=settings.aggregate_reply_bytes,
             ),
         )
 

@@ -58,13 +58,19 @@ class ServiceSettings:
     )
     upload_bytes: int = setting(
         default=268_435_456,
-        help="memory that the fields being uploaded to a worker may take together",
+        help="memory that fields and gradients being uploaded to a worker may take together",
         unit="bytes",
         validator=between(1, 2**53),
     )
     upload_seconds: float = setting(
         default=120.0,
-        help="time that one upload of a field may take",
+        help="time that one upload may take",
         unit="seconds",
         validator=between(0.1, 86_400.0),
+    )
+    aggregate_reply_bytes: int = setting(
+        default=4_000_000,
+        help="longest reply of AggregateGradients; a gRPC client takes 4 MiB unless it is told otherwise",
+        unit="bytes",
+        validator=between(1024, 2**31 - 1),
     )

@@ -11,9 +11,9 @@ from mfn_proto.defaults import effective
 from mfn_proto.v1.field_pb2 import SimulateRequest, SimulateResponse
 from mfn_service._frames import stream_frames
 from mfn_service._limits import WorkLimits, cell_steps, refuse, rule_breaches
-from mfn_service._messages import frame
 from mfn_service._pacing import Pacer
-from mfn_service._specs import simulated, simulation
+from mfn_service._specs import named_breaches, require_engine, simulation, wanted_simulation
+from mfn_service._views import FrameView, view_breaches
 
 __all__ = ["simulate_operation"]
 
@@ -22,34 +22,35 @@ def simulate_operation(service: str, compute: ComputePool, limits: WorkLimits) -
     """The operation, in the service of this name."""
 
     def validate(request: SimulateRequest) -> Sequence[FieldViolation]:
-        found = refuse(
-            limits.run(
-                rule_breaches(request),
-                grid_path="simulation.grid_size",
-                grid_size=int(effective(request.simulation, "grid_size")),
-                steps_path="steps",
-                steps=int(effective(request, "steps")),
-            )
+        found = limits.run(
+            rule_breaches(request),
+            grid_path="simulation.grid_size",
+            grid_size=int(effective(request.simulation, "grid_size")),
+            steps_path="steps",
+            steps=int(effective(request, "steps")),
         )
+        found = named_breaches(found, lambda: wanted_simulation(request.simulation, "simulation"))
         if not found:
-            simulated(compute, request.simulation, "simulation")  # so that what cannot run is not charged
-        return found
+            spec = simulation(request.simulation, "simulation")
+            found.extend(view_breaches(request.frames, spec, "frames"))
+            if not found:
+                require_engine(compute, spec)  # so that what cannot run is not charged
+        return refuse(found)
 
     def cost(request: SimulateRequest) -> float:
         return cell_steps(int(effective(request.simulation, "grid_size")), int(effective(request, "steps")))
 
     def handler(request: SimulateRequest, call: Call) -> AsyncIterator[SimulateResponse]:
-        options, request_id = request.frames, request.request_id
+        options, spec = request.frames, simulation(request.simulation, "simulation")
+        view = FrameView.of(options, spec, request.request_id)
 
         def make(state: FieldState, is_final: bool) -> SimulateResponse:
-            return SimulateResponse(
-                frame=frame(state, request_id=request_id, is_final=is_final, encoding=options.field_encoding)
-            )
+            return SimulateResponse(frame=view.frame(state, is_final=is_final))
 
         return stream_frames(
             compute,
             call,
-            simulation(request.simulation, "simulation"),
+            spec,
             steps=int(effective(request, "steps")),
             every=int(effective(options, "every_n_steps")),
             make=make,

@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-from mfn_core import Code, FieldViolation, MfnError
+from collections.abc import Callable
+
+from mfn_core import Code, MfnError
 from mfn_core.execution import ComputePool
-from mfn_model import MODELS, MYCELIUM, FieldModel, FieldSpec, ParameterValue, SpecError
+from mfn_model import MYCELIUM, MYCELIUM_RD, FieldSpec
 from mfn_proto.defaults import effective
 from mfn_proto.mfn_pb2 import FeatureRequest, FeatureStreamRequest, SimulationRequest, SimulationStreamRequest
-from mfn_proto.v1.field_pb2 import MyceliumParameters, SimulationSpec
+from mfn_proto.mycelium_pb2 import SimulateRequest
+from mfn_proto.v1.field_pb2 import SimulationSpec
+from mfn_service._limits import Breach
+from mfn_service._models import HISTORIC, Own, Wanted, known_model, potential_breaches
 
-__all__ = ["AnyRun", "mycelium_run", "require_engine", "simulated", "simulation", "spec_refused"]
+__all__ = [
+    "SPIKE_PROBABILITY",
+    "AnyRun",
+    "described_run",
+    "mycelium_run",
+    "named_breaches",
+    "require_engine",
+    "simulation",
+    "wanted_described_run",
+    "wanted_run",
+    "wanted_simulation",
+]
 
 AnyRun = FeatureRequest | SimulationRequest | FeatureStreamRequest | SimulationStreamRequest
 """The requests of package `mfn` that describe one run."""
 
-_PARAMETERS = ("alpha", "spike_probability", "turing_enabled", "jitter")
-"""What `MyceliumParameters` can say; a model that declares all of them is a variant of "mycelium"."""
+SPIKE_PROBABILITY = 0.25
+"""Of the historic models in package `mycelium`, whose requests have no field for it."""
 
 
 def mycelium_run(request: AnyRun) -> FieldSpec:
     """The specification of a validated request of package `mfn`."""
+    if request.model or request.parameters:
+        return wanted_run(request).spec()
     return FieldSpec(
         model=MYCELIUM.name,
         grid_size=int(effective(request, "grid_size")),
@@ -29,6 +47,57 @@ def mycelium_run(request: AnyRun) -> FieldSpec:
             "spike_probability": effective(request, "spike_probability"),
             "turing_enabled": request.turing_enabled,
         },
+    )
+
+
+def wanted_run(request: AnyRun) -> Wanted:
+    """What a request of package `mfn` asks of the model that it names.
+
+    Raises:
+        MfnError: UNIMPLEMENTED for a model that is not known.
+    """
+    model = known_model(request.model or MYCELIUM.name)
+    historic = model.name in HISTORIC
+    return Wanted(
+        model=model,
+        grid_size=int(effective(request, "grid_size")),
+        seed=int(effective(request, "seed")),
+        own={
+            "alpha": _own(request, "alpha", historic),
+            "spike_probability": _own(request, "spike_probability", historic),
+            "turing_enabled": Own(
+                path="turing_enabled", value=request.turing_enabled, sent=bool(request.turing_enabled)
+            ),
+        },
+        named=dict(request.parameters),
+    )
+
+
+def described_run(request: SimulateRequest) -> FieldSpec:
+    """The specification of a validated request of package `mycelium`."""
+    return wanted_described_run(request).spec()
+
+
+def wanted_described_run(request: SimulateRequest) -> Wanted:
+    """What a request of package `mycelium` asks of the model that it names.
+
+    Raises:
+        MfnError: UNIMPLEMENTED for a model that is not known.
+    """
+    model = known_model(request.model or MYCELIUM_RD.name)
+    historic = model.name in HISTORIC
+    own = {
+        "alpha": _own(request, "alpha", historic),
+        "turing_enabled": Own(path="turing_enabled", value=request.turing_enabled, sent=bool(request.turing_enabled)),
+    }
+    if historic:
+        own["spike_probability"] = Own(path="parameters", value=SPIKE_PROBABILITY, sent=False)
+    return Wanted(
+        model=model,
+        grid_size=int(effective(request, "grid_size")),
+        seed=int(effective(request, "seed")),
+        own=own,
+        named=dict(request.parameters),
     )
 
 
@@ -43,30 +112,64 @@ def simulation(message: SimulationSpec, path: str) -> FieldSpec:
         MfnError: UNIMPLEMENTED for a model that is not known; INVALID_ARGUMENT for parameters that are not the
             model's, or out of its bounds.
     """
-    name = message.model or MYCELIUM.name
-    model = MODELS.get(name)
-    if model is None:
-        raise no_such_model(name)
-    try:
-        return FieldSpec(
-            model=name,
-            grid_size=int(effective(message, "grid_size")),
-            seed=int(effective(message, "seed")),
-            parameters=_parameters(message, model, path),
-        )
-    except SpecError as wrong:
-        raise spec_refused(wrong, path, f"{path}.mycelium") from wrong
+    return wanted_simulation(message, path).spec()
 
 
-def simulated(compute: ComputePool, message: SimulationSpec, path: str) -> FieldSpec:
-    """As `simulation`, for a server that can also run it.
+def wanted_simulation(message: SimulationSpec, path: str) -> Wanted:
+    """What a `SimulationSpec` asks of the model that it names.
 
     Raises:
-        MfnError: what `simulation` raises; UNIMPLEMENTED when no engine of the server computes the model.
+        MfnError: UNIMPLEMENTED for a model that is not known; INVALID_ARGUMENT for parameters of another kind.
     """
-    spec = simulation(message, path)
-    require_engine(compute, spec)
-    return spec
+    model = known_model(message.model or MYCELIUM.name)
+    sent = message.HasField("mycelium")
+    own: dict[str, Own] = {}
+    if sent or model.name in HISTORIC:
+        said = message.mycelium
+        for name in ("alpha", "spike_probability"):
+            own[name] = Own(path=f"{path}.mycelium.{name}", value=float(effective(said, name)), sent=sent)
+        for name in ("turing_enabled", "jitter"):
+            own[name] = Own(path=f"{path}.mycelium.{name}", value=bool(getattr(said, name)), sent=sent)
+    if sent and not {parameter.name for parameter in model.parameters}.issuperset(own):
+        breach = Breach(
+            field=f"{path}.mycelium",
+            description=f"model {model.name!r} has parameters of another kind; leave it unset, and name them in "
+            "parameter_values",
+        )
+        raise MfnError.invalid([breach.violation()])
+    return Wanted(
+        model=model,
+        grid_size=int(effective(message, "grid_size")),
+        seed=int(effective(message, "seed")),
+        boundary=message.boundary,
+        own=own,
+        named=dict(message.parameter_values),
+        named_path=f"{path}.parameter_values",
+        prefix=f"{path}.",
+    )
+
+
+def named_breaches(found: list[Breach], wanted: Callable[[], Wanted], *, potential: bool = False) -> list[Breach]:
+    """`found` and what the model that the request names adds to it; a field at fault is not named twice.
+
+    Args:
+        found: what is wrong with the request already.
+        wanted: what it asks of its model.
+        potential: whether the model's field must be a potential.
+
+    Raises:
+        MfnError: what `wanted` raises, when nothing else is wrong.
+    """
+    try:
+        asked = wanted()
+    except MfnError:
+        if found:
+            return found
+        raise
+    more = list(potential_breaches(asked.model, f"{asked.prefix}model")) if potential else []
+    named = {each.field for each in found}
+    found.extend(each for each in more or asked.breaches() if each.field not in named)
+    return found
 
 
 def require_engine(compute: ComputePool, spec: FieldSpec) -> None:
@@ -86,41 +189,7 @@ def require_engine(compute: ComputePool, spec: FieldSpec) -> None:
         ) from refused
 
 
-def no_such_model(name: str) -> MfnError:
-    """UNIMPLEMENTED: this server does not know the model."""
-    return MfnError(
-        Code.UNIMPLEMENTED,
-        f"this server has no model {name!r}; it has: {', '.join(sorted(MODELS))}",
-        details={"model": name},
-    )
-
-
-def spec_refused(error: SpecError, path: str, parameters_path: str) -> MfnError:
-    """INVALID_ARGUMENT from what a model refused, each argument under its path in the request."""
-    own = ("model", "grid_size", "seed")
-    return MfnError.invalid(
-        FieldViolation(field=f"{path if each.field in own else parameters_path}.{each.field}", description=each.message)
-        for each in error.violations
-    )
-
-
-def _parameters(message: SimulationSpec, model: FieldModel, path: str) -> dict[str, ParameterValue]:
-    declared = {parameter.name for parameter in model.parameters}
-    if not declared.issuperset(_PARAMETERS):
-        if message.HasField("mycelium"):
-            raise MfnError.invalid(
-                [
-                    FieldViolation(
-                        field=f"{path}.mycelium",
-                        description=f"model {model.name!r} has parameters of another kind; leave it unset",
-                    )
-                ]
-            )
-        return {}
-    own: MyceliumParameters = message.mycelium
-    return {
-        "alpha": effective(own, "alpha"),
-        "spike_probability": effective(own, "spike_probability"),
-        "turing_enabled": own.turing_enabled,
-        "jitter": own.jitter,
-    }
+def _own(request: AnyRun | SimulateRequest, name: str, historic: bool) -> Own:
+    """A number that a request of an older package has a field for."""
+    sent = request.HasField(name)
+    return Own(path=name, value=float(effective(request, name)) if sent or historic else None, sent=sent)

@@ -19,8 +19,9 @@ from mfn_service._inbox import Inbox
 from mfn_service._limits import WorkLimits, invalid, refuse, rule_breaches
 from mfn_service._session import Hold, SteeredSession
 from mfn_service._sessions import SessionRegistry
-from mfn_service._specs import simulated
+from mfn_service._specs import named_breaches, require_engine, simulation, wanted_simulation
 from mfn_service._steered_run import FrameOptions, SteeredRun
+from mfn_service._views import view_breaches
 
 __all__ = ["Steering"]
 
@@ -68,6 +69,10 @@ class Steering:
                 steps_path="start.total_steps",
                 steps=_total_steps(start) or 0,
             )
+            found = named_breaches(found, lambda: wanted_simulation(start.simulation, "start.simulation"))
+            if not found:
+                spec = simulation(start.simulation, "start.simulation")
+                found.extend(view_breaches(start.frames, spec, "start.frames"))
         return refuse(found)
 
     async def _steer(
@@ -113,9 +118,10 @@ class Steering:
     ) -> tuple[Hold, int, pb.SteerSimulationResponse]:
         start = message.start
         call.decoded_request_id = start.request_id or None
-        spec = simulated(self._compute, start.simulation, "start.simulation")
+        spec = simulation(start.simulation, "start.simulation")
+        require_engine(self._compute, spec)
         total_steps = _total_steps(start)
-        hold = self._sessions.open(_owner(call), spec, total_steps=total_steps, options=FrameOptions.of(start))
+        hold = self._sessions.open(_owner(call), spec, total_steps=total_steps, options=FrameOptions.of(start, spec))
         try:
             if total_steps is not None:
                 await call.charge(float(spec.grid_size**2 * total_steps))

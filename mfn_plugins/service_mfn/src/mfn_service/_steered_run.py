@@ -8,13 +8,14 @@ from attrs import frozen
 
 from mfn_core import Call, CancelToken, Session
 from mfn_core.execution import ComputePool
+from mfn_model import FieldSpec
 from mfn_proto.defaults import effective
 from mfn_proto.v1 import field_pb2 as pb
 from mfn_service._commands import Commands
 from mfn_service._inbox import Inbox
-from mfn_service._messages import frame
 from mfn_service._pacing import Pacer
 from mfn_service._session import Ending, Hold, SteeredSession, SupersededError
+from mfn_service._views import FrameView
 
 __all__ = ["PORTION_CELL_STEPS", "FrameOptions", "SteeredRun"]
 
@@ -32,22 +33,25 @@ _REASONS = {
 class FrameOptions:
     """What a session keeps of its `start`, to describe its frames."""
 
-    request_id: str
+    view: FrameView
     every: int
     """Steps from one frame to the next."""
     frames_per_second: float
     """At most; 0 does not limit."""
-    encoding: pb.FieldEncoding
 
     @classmethod
-    def of(cls, start: pb.StartCommand) -> FrameOptions:
-        """What a validated `start` asks for."""
+    def of(cls, start: pb.StartCommand, spec: FieldSpec) -> FrameOptions:
+        """What a validated `start` asks for of a simulation of `spec`."""
         return cls(
-            request_id=start.request_id,
+            view=FrameView.of(start.frames, spec, start.request_id),
             every=int(effective(start.frames, "every_n_steps")),
             frames_per_second=float(effective(start.frames, "max_frames_per_second")),
-            encoding=start.frames.field_encoding,
         )
+
+    @property
+    def request_id(self) -> str:
+        """The caller's own."""
+        return self.view.request_id
 
 
 @frozen
@@ -196,13 +200,7 @@ class SteeredRun:
     def _frame(self, engine: Session, *, is_final: bool) -> pb.SteerSimulationResponse:
         """Describe the state; on a compute thread."""
         return pb.SteerSimulationResponse(
-            frame=frame(
-                engine.state(),
-                request_id=self._options.request_id,
-                is_final=is_final,
-                encoding=self._options.encoding,
-                injections=self._session.injections,
-            )
+            frame=self._options.view.frame(engine.state(), is_final=is_final, injections=self._session.injections)
         )
 
     def _shown(self, event: pb.SteerSimulationResponse) -> pb.SteerSimulationResponse:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from importlib.metadata import version
 from typing import Any, cast
 
-from mfn_core import Call, CancelToken, FieldViolation, Operation, Service, Shape
+from mfn_core import Call, FieldViolation, Operation, Service, Shape
 from mfn_core.execution import ComputePool
 from mfn_model import FieldSpec, FieldState, FieldStatistics
 from mfn_proto.defaults import effective
@@ -25,23 +25,28 @@ from mfn_service._frames import stream_frames
 from mfn_service._limits import WorkLimits, cell_steps, refuse, rule_breaches
 from mfn_service._measures import legacy_dimension, statistics
 from mfn_service._reply_cache import cache_key, stamp
-from mfn_service._specs import AnyRun, mycelium_run
+from mfn_service._specs import AnyRun, mycelium_run, named_breaches, require_engine, wanted_run
 
-__all__ = ["FEATURES", "SIMULATION", "mfn_services"]
+__all__ = ["FEATURES", "SIMULATION", "mfn_services", "response_meta"]
 
 FEATURES = "mfn.MFNFeaturesService"
 SIMULATION = "mfn.MFNSimulationService"
 
 
+def response_meta() -> ResponseMeta:
+    """What every unary reply of this package says of the server."""
+    return ResponseMeta(meta={"server": "mfn", "version": version("mfn-service")})
+
+
 def mfn_services(compute: ComputePool, limits: WorkLimits) -> Sequence[Service]:
-    """The services of package `mfn`.
+    """The services of package `mfn` that simulate.
 
     Args:
         compute: runs their simulations.
         limits: what one call may ask for.
     """
-    validate, cost = _validator(limits), _cost
-    meta = ResponseMeta(meta={"server": "mfn", "version": version("mfn-service")})
+    validate, cost = _validator(compute, limits), _cost
+    meta = response_meta()
 
     def unary(service: str, method: str, request: type[AnyRun], reply: type[Any]) -> Operation:
         return Operation(
@@ -100,19 +105,22 @@ def _steps_field(request: AnyRun) -> str:
     return "total_steps" if isinstance(request, FeatureStreamRequest | SimulationStreamRequest) else "steps"
 
 
-def _validator(limits: WorkLimits) -> Callable[[AnyRun], Sequence[FieldViolation]]:
+def _validator(compute: ComputePool, limits: WorkLimits) -> Callable[[AnyRun], Sequence[FieldViolation]]:
     def validate(request: AnyRun) -> Sequence[FieldViolation]:
-        """Bounds of the definition and limits of the server, together."""
+        """Bounds of the definition and of the model, and limits of the server, together."""
         steps_field = _steps_field(request)
-        return refuse(
-            limits.run(
-                rule_breaches(request),
-                grid_path="grid_size",
-                grid_size=int(effective(request, "grid_size")),
-                steps_path=steps_field,
-                steps=int(effective(request, steps_field)),
-            )
+        found = limits.run(
+            rule_breaches(request),
+            grid_path="grid_size",
+            grid_size=int(effective(request, "grid_size")),
+            steps_path=steps_field,
+            steps=int(effective(request, steps_field)),
         )
+        if request.model or request.parameters:
+            found = named_breaches(found, lambda: wanted_run(request), potential=True)
+            if not found:
+                require_engine(compute, mycelium_run(request))  # so that what cannot run is not charged
+        return refuse(found)
 
     return validate
 
@@ -128,20 +136,8 @@ def _last_field(
 
     async def run(request: FeatureRequest | SimulationRequest, call: Call) -> Any:
         spec, steps = mycelium_run(request), int(effective(request, "steps"))
-        _, backend = compute.backend_for(spec)
-
-        def job(cancel: CancelToken) -> dict[str, float] | None:
-            session = backend.open(spec)
-            try:
-                if session.step(steps, cancel) < steps:
-                    return None  # aborted: `ComputePool.run` raises
-                state = session.state()
-            finally:
-                session.close()
-            return _numbers(state) | {"fractal_dimension": legacy_dimension(state.field)}
-
-        numbers = await compute.run(call, job)
-        return reply(request_id=request.request_id, meta=meta, **cast("dict[str, float]", numbers))
+        numbers = await compute.final_state(call, spec, steps, _numbers_and_dimension)
+        return reply(request_id=request.request_id, meta=meta, **numbers)
 
     return run
 
@@ -175,6 +171,11 @@ def _numbers(state: FieldState) -> dict[str, float]:
         "pot_std_mV": found.std_mv,
         "growth_events": state.growth_events,
     }
+
+
+def _numbers_and_dimension(state: FieldState) -> dict[str, float]:
+    """What a reply about a whole run says of its last state."""
+    return _numbers(state) | {"fractal_dimension": legacy_dimension(state.field)}
 
 
 def _feature_frame(request_id: str) -> _Make:

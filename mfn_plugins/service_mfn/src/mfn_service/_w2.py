@@ -1,38 +1,27 @@
-"""Package `mycelium`: runs of the reaction–diffusion model, described after every step."""
+"""Package `mycelium`: runs described after every step."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
-from mfn_core import Call, CancelToken, FieldViolation, Operation, Service, Shape
+from mfn_core import Call, CancelToken, FieldViolation, Operation, Service, Session, Shape
 from mfn_core.execution import ComputePool
-from mfn_model import MYCELIUM_RD, FieldSpec, FieldState, mean_and_std
+from mfn_model import FieldState, mean_and_std
 from mfn_proto.defaults import effective
-from mfn_proto.mycelium_pb2 import (
-    FederatedAggregateRequest,
-    FederatedAggregateResponse,
-    FieldStats,
-    SimulateRequest,
-    SimulateResponse,
-    SimulationUpdate,
-    ValidateRequest,
-    ValidateResponse,
-)
+from mfn_proto.mycelium_pb2 import FieldStats, SimulateRequest, SimulateResponse, SimulationUpdate
 from mfn_service._condition import Condition, health_operation
+from mfn_service._federated import federated_operation
 from mfn_service._frames import stream_frames
 from mfn_service._limits import WorkLimits, cell_steps, refuse, rule_breaches
 from mfn_service._measures import legacy_dimension, statistics, unstable
 from mfn_service._nernst import nernst_operation
-from mfn_service._specs import require_engine
-from mfn_service._unoffered import unoffered
+from mfn_service._specs import described_run, named_breaches, require_engine, wanted_described_run
+from mfn_service._validation import validate_operation
 
-__all__ = ["MYCELIUM_SERVICE", "SPIKE_PROBABILITY", "mycelium_service"]
+__all__ = ["MYCELIUM_SERVICE", "described", "mycelium_service"]
 
 MYCELIUM_SERVICE = "mycelium.MyceliumService"
-
-SPIKE_PROBABILITY = 0.25
-"""Of every run of this package, whose requests cannot say it."""
 
 
 def mycelium_service(compute: ComputePool, limits: WorkLimits, condition: Condition) -> Service:
@@ -47,7 +36,7 @@ def mycelium_service(compute: ComputePool, limits: WorkLimits, condition: Condit
     return Service(
         name=MYCELIUM_SERVICE,
         operations=(
-            unoffered(MYCELIUM_SERVICE, "Validate", ValidateRequest, ValidateResponse),
+            validate_operation(MYCELIUM_SERVICE, compute, limits),
             Operation(
                 service=MYCELIUM_SERVICE,
                 method="Simulate",
@@ -75,42 +64,26 @@ def mycelium_service(compute: ComputePool, limits: WorkLimits, condition: Condit
                 cost=_cost,
             ),
             nernst_operation(MYCELIUM_SERVICE),
-            unoffered(MYCELIUM_SERVICE, "AggregateFederated", FederatedAggregateRequest, FederatedAggregateResponse),
+            federated_operation(MYCELIUM_SERVICE, compute, limits),
             health_operation(MYCELIUM_SERVICE, condition),
         ),
     )
 
 
-def _run(request: SimulateRequest) -> tuple[FieldSpec, int]:
-    """The specification of a request that keeps the rules, and its steps."""
-    spec = FieldSpec(
-        model=MYCELIUM_RD.name,
-        grid_size=int(effective(request, "grid_size")),
-        seed=int(effective(request, "seed")),
-        parameters={
-            "alpha": effective(request, "alpha"),
-            "spike_probability": SPIKE_PROBABILITY,
-            "turing_enabled": request.turing_enabled,
-        },
-    )
-    return spec, int(effective(request, "steps"))
-
-
 def _validator(compute: ComputePool, limits: WorkLimits) -> Callable[[SimulateRequest], Sequence[FieldViolation]]:
     def validate(request: SimulateRequest) -> Sequence[FieldViolation]:
-        """Bounds of the definition and limits of the server, together."""
-        found = refuse(
-            limits.run(
-                rule_breaches(request),
-                grid_path="grid_size",
-                grid_size=int(effective(request, "grid_size")),
-                steps_path="steps",
-                steps=int(effective(request, "steps")),
-            )
+        """Bounds of the definition and of the model, and limits of the server, together."""
+        found = limits.run(
+            rule_breaches(request),
+            grid_path="grid_size",
+            grid_size=int(effective(request, "grid_size")),
+            steps_path="steps",
+            steps=int(effective(request, "steps")),
         )
+        found = named_breaches(found, lambda: wanted_described_run(request), potential=True)
         if not found:
-            require_engine(compute, _run(request)[0])  # so that what cannot run is not charged
-        return found
+            require_engine(compute, described_run(request))  # so that what cannot run is not charged
+        return refuse(found)
 
     return validate
 
@@ -123,40 +96,37 @@ def _whole_run(compute: ComputePool) -> Callable[[SimulateRequest, Call], Awaita
     """A handler that simulates and measures in one compute job."""
 
     async def run(request: SimulateRequest, call: Call) -> SimulateResponse:
-        spec, steps = _run(request)
-        _, backend = compute.backend_for(spec)
-
-        def job(cancel: CancelToken) -> SimulateResponse | None:
-            reply = SimulateResponse()
-            session = backend.open(spec)
-            try:
-                for _ in range(steps):
-                    if session.step(1, cancel) == 0:
-                        return None  # aborted: `ComputePool.run` raises
-                    state = session.state()
-                    mean, std = _moments(state)
-                    reply.field_mean.append(mean)
-                    reply.field_std.append(std)
-            finally:
-                session.close()
-            reply.growth_events = state.growth_events
-            reply.fractal_dimension = legacy_dimension(state.field)
-            reply.field_stats.CopyFrom(_field_stats(state))
-            return reply
-
-        reply = await compute.run(call, job)
-        if reply is None:
-            raise RuntimeError(f"the engine stopped before step {steps} of a run that is still wanted")
-        return reply
+        return await compute.whole_run(call, described_run(request), int(effective(request, "steps")), described)
 
     return run
+
+
+def described(session: Session, steps: int, cancel: CancelToken) -> SimulateResponse:
+    """Advance a fresh session and describe it after every step; on a compute thread or a remote worker.
+
+    Raises:
+        RuntimeError: the engine stopped before the last step; where the run was cancelled, nobody sees that.
+        MfnError: FAILED_PRECONDITION, when the field holds NaN or infinite values.
+    """
+    reply = SimulateResponse()
+    for step in range(steps):
+        if session.step(1, cancel) == 0:
+            raise RuntimeError(f"the engine stopped at step {step} of {steps} of a run that is wanted")
+        state = session.state()
+        mean, std = _moments(state)
+        reply.field_mean.append(mean)
+        reply.field_std.append(std)
+    reply.growth_events = state.growth_events
+    reply.fractal_dimension = legacy_dimension(state.field)
+    reply.field_stats.CopyFrom(_field_stats(state))
+    return reply
 
 
 def _step_by_step(compute: ComputePool) -> Callable[[SimulateRequest, Call], AsyncIterator[SimulationUpdate]]:
     """A handler that streams one update a step, of one run."""
 
     def run(request: SimulateRequest, call: Call) -> AsyncIterator[SimulationUpdate]:
-        spec, steps = _run(request)
+        spec, steps = described_run(request), int(effective(request, "steps"))
 
         def make(state: FieldState, is_final: bool) -> SimulationUpdate:
             mean, std = _moments(state)

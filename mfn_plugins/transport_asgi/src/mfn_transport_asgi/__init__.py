@@ -1,1 +1,1 @@
-"""ASGI transport for MFN: gRPC over HTTP/2 served by Envoy through pyvoy."""
+"""ASGI transport for MFN: gRPC, gRPC-Web and Connect served by Envoy through pyvoy."""

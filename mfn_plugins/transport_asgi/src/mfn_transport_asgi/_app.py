@@ -6,15 +6,17 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 
 from mfn_core.host.control import WorkerEnd
 from mfn_core.host.worker import Worker
 from mfn_transport_asgi._asgi import Receive, Scope, Send, WireProtocol, plain_reply
+from mfn_transport_asgi._cors import Cors, Handle
 from mfn_transport_asgi._disconnects import Disconnects
 from mfn_transport_asgi._launch import HANDOVER, Handover
+from mfn_transport_asgi._ws_link import Link, carry
 
-__all__ = ["Application", "application"]
+__all__ = ["Application", "application", "websockets"]
 
 _log = logging.getLogger(__name__)
 
@@ -32,7 +34,14 @@ class Application:
         """Tells the calls of every protocol that their client is gone."""
         self.handover: Handover | None = None
         """What the launcher told this process; None outside Envoy."""
-        self._protocols: dict[bytes, WireProtocol] = {}
+        self.cors = Cors()
+        """Which pages of other origins may call; set before the protocols are added."""
+        self._by_content_type: dict[bytes, Handle] = {}
+        self._claiming: dict[WireProtocol, Handle] = {}
+        self.loop: asyncio.AbstractEventLoop | None = None
+        """Where the server lives, once it does; WebSockets come on another one."""
+        self.opened: Callable[[Link], None] | None = None
+        """Takes the WebSockets; called on that loop."""
         self._living: asyncio.Task[None] | None = None
         self.ending = False
         """Whether Envoy is shutting down: its connections are gone, and it answers no question."""
@@ -41,24 +50,35 @@ class Application:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer one request, or live the lifespan."""
         if scope["type"] == "http":
-            protocol = self._protocols.get(_content_type(scope))
-            if protocol is not None:
-                return protocol.handle(scope, receive, send)
-            return plain_reply(send, *_REFUSED)
+            handle = self._by_content_type.get(_content_type(scope))
+            return self._by_other_signs(scope, receive, send) if handle is None else handle(scope, receive, send)
         return self._lifespan(receive, send)
 
     def speak(self, protocol: WireProtocol) -> None:
-        """Give the requests of a protocol's content types to it."""
-        self._protocols.update(dict.fromkeys(protocol.content_types, protocol))
+        """Give the requests of a protocol to it: those of its content types, and what else it claims."""
+        handle = self.cors.around(protocol.handle) if protocol.for_browsers else protocol.handle
+        self._by_content_type.update(dict.fromkeys(protocol.content_types, handle))
+        self._claiming[protocol] = handle
 
     def fall_silent(self, protocol: WireProtocol) -> None:
         """Take a protocol away again."""
+        self._claiming.pop(protocol, None)
         for content_type in protocol.content_types:
-            self._protocols.pop(content_type, None)
+            self._by_content_type.pop(content_type, None)
+
+    def _by_other_signs(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
+        """Answer a request whose content type is nobody's."""
+        preflight = self.cors.preflight(scope, send)
+        if preflight is not None:
+            return preflight
+        for protocol, handle in self._claiming.items():
+            if protocol.claims(scope):
+                return handle(scope, receive, send)
+        return plain_reply(send, *_REFUSED)
 
     async def _lifespan(self, receive: Receive, send: Send) -> None:
         await receive()
-        loop = asyncio.get_running_loop()
+        self.loop = loop = asyncio.get_running_loop()
         _fit(loop)
         self.handover = handover = _settle()
         self.disconnects.watch(loop, handover.ended_fd)
@@ -138,3 +158,8 @@ if HANDOVER in os.environ:
 
 application = Application()
 """What Envoy is told to run."""
+
+
+async def websockets(scope: Scope, receive: Receive, send: Send) -> None:
+    """What Envoy is told to run for WebSockets, on a loop of its own."""
+    await carry(scope, receive, send, home=application.loop, opened=application.opened)

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from typing import Any, Protocol, TypeVar
 
-__all__ = ["Message", "Receive", "Scope", "Send", "WireProtocol", "plain_reply", "settled"]
+__all__ = ["Message", "Receive", "Scope", "Send", "Sending", "WireProtocol", "plain_reply", "settled"]
 
 T = TypeVar("T")
 
@@ -25,6 +25,16 @@ class WireProtocol(Protocol):
         ...
 
     @property
+    def for_browsers(self) -> bool:
+        """Whether pages of other origins may speak it, where the listener allows them to."""
+        ...
+
+    def claims(self, scope: Scope) -> bool:
+        """Whether a request is its own whose content type is nobody's. Protocols are asked in the order in which they
+        were added; the first that says so gets it."""
+        ...
+
+    @property
     def active(self) -> int:
         """Requests whose reply has not been handed over whole; the worker ends only when there are none."""
         ...
@@ -40,6 +50,28 @@ class WireProtocol(Protocol):
     def handle(self, scope: Scope, receive: Receive, send: Send) -> Coroutine[Any, Any, None]:
         """Answer one request. Must finish the reply whatever happens: one that is not finished hangs its client."""
         ...
+
+
+class Sending:
+    """ASGI's `send`, and how far the reply has come."""
+
+    __slots__ = ("_send", "ended", "started")
+
+    def __init__(self, send: Send) -> None:
+        """Nothing is sent yet."""
+        self._send = send
+        self.started = False
+        """Whether the head of the reply has been sent."""
+        self.ended = False
+        """Whether the reply is whole."""
+
+    def __call__(self, message: Message) -> Awaitable[None]:
+        """Send on; as cheap as the other, and with the same result."""
+        if message["type"] == "http.response.start":
+            self.started = True
+        elif not message.get("more_body", False):
+            self.ended = True
+        return self._send(message)
 
 
 async def plain_reply(send: Send, status: int, body: bytes, headers: Sequence[tuple[bytes, bytes]] = ()) -> None:

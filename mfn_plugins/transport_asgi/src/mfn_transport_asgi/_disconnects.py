@@ -4,21 +4,30 @@ After a client has sent all of its request, ASGI's `receive` no longer waits: it
 that computes, or waits for something else than its client, would never hear that the client is gone. So the listener
 gives each stream an id of its own (overwriting whatever the client sent under that name) and logs the id of every
 stream that ends abnormally, and no other, into a pipe that the event loop watches.
+
+Of a WebSocket ASGI tells even less, so that the listener logs the end of every connection there too, by the address of
+its client.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Callable
 
 from mfn_core.call import Call
 
-__all__ = ["EARLY", "Disconnects"]
+__all__ = ["CONNECTION", "EARLY", "Disconnects"]
+
+CONNECTION = "tcp "
+"""What stands in the log before the address of the client whose connection has ended."""
 
 EARLY = 4096
 """Ids remembered of streams that ended before their call was known here, or after it was over."""
 
 CHUNK = 1 << 16
+
+_CONNECTION = CONNECTION.encode()
 
 
 class Disconnects:
@@ -26,6 +35,7 @@ class Disconnects:
 
     def __init__(self) -> None:
         self._calls: dict[bytes, Call] = {}
+        self._connections: dict[bytes, Callable[[], None]] = {}
         self._early: dict[bytes, None] = {}
         self._rest = b""
 
@@ -56,6 +66,20 @@ class Disconnects:
         if len(self._early) > EARLY:
             del self._early[next(iter(self._early))]
 
+    def add_connection(self, address: bytes, ended: Callable[[], None]) -> None:
+        """Know a connection by its client's address; `ended` is called when it ends. One that has ended before this is
+        not noticed: addresses are used again."""
+        self._connections[address] = ended
+
+    def discard_connection(self, address: bytes) -> None:
+        """Forget a connection."""
+        self._connections.pop(address, None)
+
+    def _connection_ended(self, address: bytes) -> None:
+        ended = self._connections.pop(address, None)
+        if ended is not None:
+            ended()
+
     def _on_readable(self, loop: asyncio.AbstractEventLoop, descriptor: int) -> None:
         try:
             chunk = os.read(descriptor, CHUNK)
@@ -67,4 +91,7 @@ class Disconnects:
             return
         *lines, self._rest = (self._rest + chunk).split(b"\n")
         for line in lines:
-            self.ended(line)
+            if line.startswith(_CONNECTION):
+                self._connection_ended(line[len(_CONNECTION) :])
+            else:
+                self.ended(line)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from mfn_transport_asgi._disconnects import CONNECTION
 from mfn_transport_asgi._settings import AsgiSettings, TlsSettings
 
 __all__ = ["ADMIN_SOCKET", "STAT_PREFIX", "STREAM_ID", "bootstrap"]
@@ -19,6 +20,7 @@ STREAM_ID = "x-mfn-id"
 STAT_PREFIX = "mfn"
 
 APPLICATION = "mfn_transport_asgi._app:application"
+WEBSOCKETS = "mfn_transport_asgi._app:websockets"
 
 WINDOW = 65_536
 """Bytes that a stream may have under way in one direction: what a client is ahead of a handler that does not read,
@@ -46,7 +48,10 @@ def bootstrap(
         share_port: whether other workers listen on the same port.
     """
     chain: dict[str, Any] = {
-        "filters": [{"name": "envoy.filters.network.http_connection_manager", "typed_config": _manager(settings, log)}]
+        "filters": [
+            *_websockets(settings),
+            {"name": "envoy.filters.network.http_connection_manager", "typed_config": _manager(settings, log)},
+        ]
     }
     if settings.tls is not None:
         chain["transport_socket"] = _tls(settings.tls)
@@ -86,8 +91,47 @@ def bootstrap(
                     "enable_reuse_port": share_port,
                     "per_connection_buffer_limit_bytes": WINDOW,
                     "filter_chains": [chain],
+                    **({"access_log": [_ended_connections(log)]} if settings.websocket.enabled else {}),
                 }
             ]
+        },
+    }
+
+
+def _websockets(settings: AsgiSettings) -> Sequence[Mapping[str, Any]]:
+    """What looks at the first request of each connection, and serves it where that asks for a WebSocket."""
+    if not settings.websocket.enabled:
+        return ()
+    module = {
+        "app": WEBSOCKETS,
+        "interface": "asgi",
+        "root_path": "",
+        "lifespan": False,
+        "loop": settings.loop,
+        "worker_threads": 1,
+        "websockets_max_message_size": settings.websocket.max_message_bytes,
+        "websockets_compression": False,  # numbers gain little by it, and every socket would have its window
+    }
+    return [
+        {
+            "name": "pyvoy-ws",
+            "typed_config": {
+                "@type": _TYPES + "envoy.extensions.filters.network.dynamic_modules.v3.DynamicModuleNetworkFilter",
+                "dynamic_module_config": {"module": {"local": {"filename": _module_path()}}},
+                "filter_name": "pyvoy-ws",
+                "filter_config": {"@type": _TYPES + "google.protobuf.StringValue", "value": json.dumps(module)},
+            },
+        }
+    ]
+
+
+def _ended_connections(log: Path) -> Mapping[str, Any]:
+    return {
+        "name": "ended-connections",
+        "typed_config": {
+            "@type": _TYPES + "envoy.extensions.access_loggers.file.v3.FileAccessLog",
+            "path": str(log),
+            "log_format": {"text_format_source": {"inline_string": f"{CONNECTION}%DOWNSTREAM_REMOTE_ADDRESS%\n"}},
         },
     }
 

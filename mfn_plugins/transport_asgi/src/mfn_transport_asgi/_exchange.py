@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Self
 
 from mfn_core.call import Request
 from mfn_core.errors import Code, MfnError
 from mfn_transport_asgi._asgi import Message, Receive, Send, settled
-from mfn_transport_asgi._framing import Unframer, compress, decompress, frame, whole
+from mfn_transport_asgi._framing import Unframer, compress, decompress, frame, too_large, whole
 
 if TYPE_CHECKING:
     from mfn_core.call import Call
+    from mfn_transport_asgi._base64_text import TextDecoder
 
-__all__ = ["Exchange", "Inbound", "read_single", "reply_body"]
+__all__ = ["Exchange", "Inbound", "compressed", "decompressed", "off_loop", "read_body", "read_single", "reply_body"]
 
 OFFLOAD_BYTES = 16 * 1024
-"""Messages from this size on are compressed and decompressed in a thread, so that other calls go on."""
+"""Messages from this size on are compressed, decompressed and transcoded in a thread, so that other calls go on."""
+
+Transcode = Callable[[bytes], bytes]
+"""Makes a protobuf message of what came."""
 
 
 class ClientGoneError(Exception):
@@ -27,12 +31,31 @@ class ClientGoneError(Exception):
 class Inbound:
     """The request's messages. Reads no further than it is asked to: a client that is ahead is held by flow control."""
 
-    __slots__ = ("_encoding", "_ended", "_limit", "_pending", "_receive", "_unframer")
+    __slots__ = ("_encoding", "_ended", "_limit", "_pending", "_receive", "_text", "_transcode", "_unframer")
 
-    def __init__(self, receive: Receive, *, limit: int, encoding: bytes | None) -> None:
+    def __init__(
+        self,
+        receive: Receive,
+        *,
+        limit: int,
+        encoding: bytes | None,
+        text: TextDecoder | None = None,
+        transcode: Transcode | None = None,
+    ) -> None:
+        """Read by `receive`.
+
+        Args:
+            receive: ASGI's.
+            limit: longest message, once decompressed.
+            encoding: how messages are compressed that say they are.
+            text: decodes the body where it is base64.
+            transcode: makes protobuf of each message where it is something else; called as the handler reads.
+        """
         self._receive = receive
         self._limit = limit
         self._encoding = encoding
+        self._text = text
+        self._transcode = transcode
         self._unframer = Unframer(limit)
         self._ended = False
         self._pending: Any = None
@@ -42,11 +65,13 @@ class Inbound:
 
         Raises:
             ClientGoneError: it gave a disconnect.
+            MfnError: it is not base64 where it must be.
         """
         if message["type"] != "http.request":
             raise ClientGoneError
-        self._unframer.feed(message.get("body", b""))
+        body = message.get("body", b"")
         self._ended = not message.get("more_body", False)
+        self._unframer.feed(body if self._text is None else self._text.decode(body, final=self._ended))
 
     async def read(self) -> bytes | None:
         """The next message, de-framed and decompressed; None once the client has half-closed.
@@ -73,16 +98,18 @@ class Inbound:
             self._pending = None
             self.accept(message)
         compressed, payload = taken
-        if not compressed:
-            return payload
-        if self._encoding is None:
-            raise MfnError(
-                Code.INVALID_ARGUMENT, "the message is flagged as compressed, and the call has no grpc-encoding"
-            )
-        return await _off_loop(len(payload), decompress, payload, self._encoding, self._limit)
+        if compressed:
+            if self._encoding is None:
+                raise MfnError(
+                    Code.INVALID_ARGUMENT, "the message is flagged as compressed, and the call names no encoding"
+                )
+            payload = await decompressed(payload, self._encoding, self._limit)
+        return payload if self._transcode is None else await off_loop(len(payload), self._transcode, payload)
 
 
-async def read_single(receive: Receive, *, limit: int, encoding: bytes | None) -> Request:
+async def read_single(
+    receive: Receive, *, limit: int, encoding: bytes | None, text: TextDecoder | None = None
+) -> Request:
     """The one message of a call whose client does not stream.
 
     Raises:
@@ -90,11 +117,11 @@ async def read_single(receive: Receive, *, limit: int, encoding: bytes | None) -
     """
     first = await receive()
     # Nearly always all of it is there in one piece, and nothing has to be put together.
-    if first["type"] == "http.request" and not first["more_body"]:
+    if first["type"] == "http.request" and not first["more_body"] and text is None:
         raw = whole(first["body"], limit)
         if raw is not None:
             return Request(raw=raw)
-    inbound = Inbound(receive, limit=limit, encoding=encoding)
+    inbound = Inbound(receive, limit=limit, encoding=encoding, text=text)
     try:
         inbound.accept(first)
         message = await inbound.read()
@@ -107,6 +134,29 @@ async def read_single(receive: Receive, *, limit: int, encoding: bytes | None) -
     return Request(raw=message)
 
 
+async def read_body(receive: Receive, *, limit: int, encoding: bytes | None) -> bytes:
+    """A body that is one message without a prefix, decompressed.
+
+    Raises:
+        MfnError: it is too large or damaged, or was cancelled before it was whole.
+    """
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] != "http.request":
+            raise MfnError(Code.CANCELLED, "the call was cancelled before its request was whole")
+        part = message.get("body", b"")
+        size += len(part)
+        if size > limit:
+            raise MfnError(
+                Code.RESOURCE_EXHAUSTED, f"message is larger than the server's limit of {limit} bytes; send less"
+            )
+        parts.append(part)
+        if not message.get("more_body", False):
+            return await decompressed(b"".join(parts), encoding, limit)
+
+
 class Exchange:
     """Both directions of a call that streams at least one of them.
 
@@ -114,13 +164,13 @@ class Exchange:
     noticed first.
     """
 
-    __slots__ = ("_call", "_compress_from", "_inbound", "_send", "_start", "started")
+    __slots__ = ("_body", "_call", "_inbound", "_send", "_start", "started")
 
-    def __init__(self, inbound: Inbound, send: Send, *, compress_from: int) -> None:
-        """Read from `inbound` and reply by `send`; replies of `compress_from` bytes are compressed, 0: none."""
+    def __init__(self, inbound: Inbound, send: Send, *, body: Callable[[bytes], Awaitable[bytes]]) -> None:
+        """Read from `inbound` and reply by `send`; `body` makes of a reply message what goes on the wire."""
         self._inbound = inbound
         self._send = send
-        self._compress_from = compress_from
+        self._body = body
         self._call: Call | None = None
         self._start: Callable[[], Message] | None = None
         self.started = False
@@ -145,7 +195,7 @@ class Exchange:
 
     async def deliver(self, message: bytes) -> None:
         """Send one message; returns when there is room for the next, which flow control decides."""
-        body = await reply_body(message, self._compress_from)
+        body = await self._body(message)
         try:
             if not self.started and self._start is not None:
                 self.started = True
@@ -166,11 +216,29 @@ class Exchange:
 async def reply_body(message: bytes, compress_from: int) -> bytes:
     """One framed reply message, compressed when it has `compress_from` bytes or more and `compress_from` is not 0."""
     if 0 < compress_from <= len(message):
-        return frame(await _off_loop(len(message), compress, message), compressed=True)
+        return frame(await compressed(message), compressed=True)
     return frame(message)
 
 
-async def _off_loop(size: int, work: Callable[..., bytes], *arguments: Any) -> bytes:
+async def compressed(message: bytes) -> bytes:
+    """The message as gzip."""
+    return await off_loop(len(message), compress, message)
+
+
+async def decompressed(message: bytes, encoding: bytes | None, limit: int) -> bytes:
+    """The message as it was before compression; nothing, and what has no encoding, is left as it is.
+
+    Raises:
+        MfnError: it has more than `limit` bytes, or is damaged.
+    """
+    if encoding is None or not message:
+        if len(message) > limit:
+            raise too_large(len(message), limit)
+        return message
+    return await off_loop(len(message), decompress, message, encoding, limit)
+
+
+async def off_loop(size: int, work: Callable[..., bytes], *arguments: Any) -> bytes:
     """Work on `size` bytes: at once when they are few, else in a thread."""
     if size < OFFLOAD_BYTES:
         return work(*arguments)

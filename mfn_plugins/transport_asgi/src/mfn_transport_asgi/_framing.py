@@ -1,7 +1,8 @@
 """Length-prefixed messages: cut out of a byte stream that arrives in chunks of any size, and made from replies.
 
 A message is one byte of flags (1: compressed), four bytes of length, big-endian, and that many bytes:
-https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md.
+https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md. gRPC-Web and Connect have the same prefix, and mark the
+end of a reply by a flag of their own.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import zlib
 
 from mfn_core.errors import Code, MfnError
 
-__all__ = ["ENCODINGS", "Unframer", "compress", "decompress", "frame", "whole"]
+__all__ = ["ENCODINGS", "Unframer", "compress", "decompress", "enveloped", "frame", "too_large", "whole"]
 
 PREFIX_BYTES = 5
 _PREFIX = struct.Struct(">BI")
@@ -23,6 +24,11 @@ ENCODINGS = {b"gzip": 31, b"deflate": 15}
 def frame(message: bytes, *, compressed: bool = False) -> bytes:
     """The message with its prefix."""
     return _PREFIX.pack(compressed, len(message)) + message
+
+
+def enveloped(flags: int, content: bytes) -> bytes:
+    """What is not a message of the call, such as its end, with its prefix."""
+    return _PREFIX.pack(flags, len(content)) + content
 
 
 def whole(body: bytes, limit: int) -> bytes | None:
@@ -129,5 +135,5 @@ def decompress(message: bytes, encoding: bytes, limit: int) -> bytes:
 
 def _damaged(encoding: bytes, why: str) -> MfnError:
     return MfnError(
-        Code.INVALID_ARGUMENT, f"message is not valid {encoding.decode()}, as its grpc-encoding promised", reason=why
+        Code.INVALID_ARGUMENT, f"message is not valid {encoding.decode()}, as its encoding header promised", reason=why
     )

@@ -5,11 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Mapping
-from functools import lru_cache
-from typing import Any
 
-from mfn_core.call import Call, Metadata, Peer, Request
+from mfn_core.call import Call, Metadata, Request
 from mfn_core.dispatcher import Dispatcher, Outcome
 from mfn_core.errors import Code, MfnError
 from mfn_core.operation import Operation
@@ -18,6 +15,7 @@ from mfn_transport_asgi._asgi import Message, Receive, Scope, Send, plain_reply
 from mfn_transport_asgi._disconnects import Disconnects
 from mfn_transport_asgi._exchange import Exchange, Inbound, read_single, reply_body
 from mfn_transport_asgi._metadata import RequestHead, encode_metadata
+from mfn_transport_asgi._peer import peer_of
 from mfn_transport_asgi._settings import AsgiSettings
 from mfn_transport_asgi._status import status_headers
 
@@ -49,6 +47,7 @@ class GrpcProtocol:
     """Makes calls of ASGI requests whose content type is gRPC's, for one listener."""
 
     content_types = CONTENT_TYPES
+    for_browsers = False
 
     def __init__(self, dispatcher: Dispatcher, name: str, settings: AsgiSettings, disconnects: Disconnects) -> None:
         """Serve the dispatcher's operations.
@@ -89,6 +88,10 @@ class GrpcProtocol:
         """Stop looking; safe to call twice."""
         if self._timer is not None:
             self._timer.cancel()
+
+    def claims(self, scope: Scope) -> bool:
+        """Never: gRPC is told by its content type."""
+        return False
 
     async def handle(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request; a call that fails in any way still gets its status."""
@@ -143,18 +146,19 @@ class GrpcProtocol:
         exchange: Exchange | None = None
         if receive is not None and (shape.client_streams or shape.server_streams):
             inbound = Inbound(receive, limit=self._limit, encoding=head.encoding)
-            exchange = Exchange(inbound, send, compress_from=compress_from)
+            exchange = Exchange(inbound, send, body=lambda message: reply_body(message, compress_from))
         call = Call(
             id=self._dispatcher.new_call_id(),
             operation=operation,
             transport=self._name,
             metadata=Metadata(head.metadata),
-            peer=_peer_of(scope, self._identifies),
+            peer=peer_of(scope, self._identifies),
             deadline=head.deadline,
             request=request,
             inbound=exchange if shape.client_streams else None,
             deliver=exchange.deliver if exchange is not None and shape.server_streams else None,
             fault=fault,
+            protocol="grpc",
         )
         if exchange is not None:
             exchange.begin(call, lambda: _start(call, compress_from))
@@ -223,23 +227,3 @@ def _trailers(call: Call, outcome: Outcome) -> Message:
         return _TRAILERS_OK
     headers = [*status_headers(outcome), *encode_metadata(call.trailing_metadata)]
     return {"type": "http.response.trailers", "headers": headers, "more_trailers": False}
-
-
-def _peer_of(scope: Scope, identifies: bool) -> Peer:
-    client = scope["client"]
-    if client is None:
-        return Peer(address="unknown")
-    host, port = client
-    encrypted = scope.get("scheme") == "https"
-    identity: str | None = None
-    if identifies:
-        tls: Mapping[str, Any] = scope["extensions"].get("tls") or {}
-        identity = tls.get("client_cert_name")
-    return _peer(host, port, encrypted, identity)
-
-
-@lru_cache(maxsize=4096)
-def _peer(host: str, port: int, encrypted: bool, identity: str | None) -> Peer:
-    # A connection carries many calls.
-    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-    return Peer(address=address, encrypted=encrypted, tls_identity=identity)

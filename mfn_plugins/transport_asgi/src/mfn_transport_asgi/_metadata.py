@@ -15,7 +15,14 @@ from attrs import frozen
 from mfn_core.errors import Code, MfnError
 from mfn_transport_asgi._framing import ENCODINGS
 
-__all__ = ["RequestHead", "encode_metadata", "parse_timeout", "percent_encode"]
+__all__ = [
+    "RequestHead",
+    "binary_values",
+    "encode_metadata",
+    "encode_web_metadata",
+    "parse_timeout",
+    "percent_encode",
+]
 
 _log = logging.getLogger(__name__)
 
@@ -33,8 +40,9 @@ _RESERVED: dict[bytes, int | None] = {
     b"content-length": None,
     b"transfer-encoding": None,
     b"x-forwarded-proto": None,
+    b"x-grpc-web": None,
 }
-"""Headers that are no metadata: of HTTP, of gRPC, and what the listener itself adds."""
+"""Headers that are no metadata: of HTTP, of gRPC and gRPC-Web, and what the listener itself adds."""
 
 
 @frozen
@@ -73,7 +81,8 @@ class RequestHead:
     fault: MfnError | None
     """The first thing that is wrong with them."""
 
-    def __init__(self, headers: Iterable[tuple[bytes, bytes]]) -> None:
+    def __init__(self, headers: Iterable[tuple[bytes, bytes]], *, needs_trailers: bool = True) -> None:
+        """Read them; `needs_trailers`: whether the final status is sent as HTTP trailers."""
         found: list[bytes | None] = [None, None, None, None, None]
         self.metadata = metadata = []
         self.fault = None
@@ -93,7 +102,7 @@ class RequestHead:
                 self.deadline = time.monotonic() + parse_timeout(timeout)
             except MfnError as wrong:
                 self.fault = wrong
-        if te != b"trailers":
+        if te != b"trailers" and needs_trailers:
             # Without them the final status could not be sent: a proxy on the way does not pass trailers on.
             self.fault = MfnError(Code.INVALID_ARGUMENT, "the request has no 'te: trailers', so a proxy drops trailers")
         if self.encoding == b"identity":
@@ -105,15 +114,22 @@ class RequestHead:
             )
 
     def _read_binary(self, key: str, value: bytes) -> None:
-        """One header may hold several values, joined by commas."""
         try:
-            self.metadata.extend((key, _binary(key, part)) for part in value.split(b","))
+            self.metadata.extend((key, each) for each in binary_values(key, value))
         except MfnError as wrong:
             self.fault = wrong
 
 
+def binary_values(key: str, value: bytes) -> list[bytes]:
+    """The values of one header of a `-bin` key: several may stand in it, joined by commas.
+
+    Raises:
+        MfnError: INVALID_ARGUMENT: one of them is not base64, with or without padding.
+    """
+    return [_binary(key, part) for part in value.split(b",")]
+
+
 def _binary(key: str, value: bytes) -> bytes:
-    """The bytes of a base64 value, with or without padding."""
     stripped = value.strip()
     try:
         return base64.b64decode(stripped + b"=" * (-len(stripped) % 4), validate=True)
@@ -169,3 +185,18 @@ def encode_metadata(pairs: Iterable[tuple[str, str | bytes]]) -> list[tuple[byte
             text = value.encode("ascii", "backslashreplace")
             encoded.append((key.encode(), _NOT_VISIBLE.sub(b" ", text).strip()))
     return encoded
+
+
+_OF_THE_WEB = frozenset({"accept-encoding", "cache-control", "content-encoding", "retry-after", "vary"})
+
+
+def encode_web_metadata(pairs: Iterable[tuple[str, str | bytes]], *, prefix: bytes = b"") -> list[tuple[bytes, bytes]]:
+    """Metadata among the headers of a reply that browsers and caches read: what would change its meaning for them is
+    left out and logged too. `prefix` goes before every name."""
+    own: list[tuple[str, str | bytes]] = []
+    for key, value in pairs:
+        if key in _OF_THE_WEB or key.startswith(("access-control-", "connect-")):
+            _log.error("metadata key %r cannot be sent; it is a header of the protocol", key)
+        else:
+            own.append((key, value))
+    return [(prefix + name, value) for name, value in encode_metadata(own)]

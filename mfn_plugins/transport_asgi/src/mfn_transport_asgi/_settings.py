@@ -7,10 +7,14 @@ from typing import Literal
 
 from attrs import frozen
 
-from mfn_core.config import between, listen_address, setting
+from mfn_core.config import between, each, listen_address, matches, setting
 from mfn_grpc import REFLECTION_HELP, ReflectionMode
+from mfn_transport_asgi._ws_settings import WebSocketSettings
 
 __all__ = ["AsgiSettings", "TlsSettings"]
+
+_ORIGIN = r"\*|[a-z][a-z0-9+.-]*://[a-z0-9_.-]+(:[0-9]{1,5})?|[a-z][a-z0-9+.-]*://\[[0-9a-f:.]+\](:[0-9]{1,5})?"
+"""Scheme, host and port, in lower case and without a path."""
 
 
 @frozen(kw_only=True)
@@ -72,8 +76,34 @@ class AsgiSettings:
         unit="bytes",
         validator=between(0, 1 << 30),
     )
+    cors_origins: tuple[str, ...] = setting(
+        default=(),
+        help='origins whose pages may call from a browser, such as "https://app.example.org"; "*" with cors_any_origin',
+        validator=each(matches(_ORIGIN, 'an origin as browsers send it, such as "https://app.example.org", or "*"')),
+    )
+    cors_any_origin: bool = setting(
+        default=False, help='whether cors_origins may be "*": pages of every origin may call'
+    )
+    cors_headers: tuple[str, ...] = setting(
+        default=(),
+        help="request headers that such pages may send beside those of the protocols: keys of metadata",
+        validator=each(matches(r"[0-9a-z_.-]+", "a header's name in lower case")),
+    )
+    cors_max_age: int = setting(
+        default=7200,
+        help="time for which a browser need not ask again whether it may call",
+        unit="seconds",
+        validator=between(0, 86_400),
+    )
     reflection: ReflectionMode = setting(default="auto", help=REFLECTION_HELP)
+    websocket: WebSocketSettings = setting(factory=WebSocketSettings, help="WebSockets, and what bounds them")
+    page: bool = setting(default=True, help="whether the live page is served at /")
     loop: Literal["asyncio", "uvloop"] = setting(default="uvloop", help="event loop of the worker", validator=None)
+
+    def __attrs_post_init__(self) -> None:
+        """Check what no setting tells by itself."""
+        if "*" in self.cors_origins and not self.cors_any_origin:
+            raise ValueError('cors_origins has "*": name the origins, or set cors_any_origin = true')
 
     @property
     def encrypted(self) -> bool:

@@ -7,6 +7,7 @@ import contextlib
 import ssl
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from mfn_core.dispatcher import Dispatcher
 from mfn_transport_asgi._admin import Admin
@@ -14,6 +15,9 @@ from mfn_transport_asgi._asgi import WireProtocol
 from mfn_transport_asgi._binding import probe
 from mfn_transport_asgi._envoy import ADMIN_SOCKET, STAT_PREFIX
 from mfn_transport_asgi._settings import AsgiSettings, TlsSettings
+
+if TYPE_CHECKING:
+    from mfn_transport_asgi._ws import WebSockets
 
 __all__ = ["AsgiTransport"]
 
@@ -32,6 +36,7 @@ class AsgiTransport:
         self._addresses: Sequence[str] = ()
         self._admin: Admin | None = None
         self._protocols: list[WireProtocol] = []
+        self._sockets: WebSockets | None = None
 
     @property
     def addresses(self) -> Sequence[str]:
@@ -55,20 +60,34 @@ class AsgiTransport:
         """
         # Not before: in another process than Envoy the module is not wanted.
         from mfn_transport_asgi._app import application
+        from mfn_transport_asgi._connect import ConnectProtocol
+        from mfn_transport_asgi._cors import Cors
         from mfn_transport_asgi._grpc import GrpcProtocol
+        from mfn_transport_asgi._grpc_web import GrpcWebProtocol
+        from mfn_transport_asgi._page import PageProtocol
 
         if application.handover is None:
             raise OSError("the asgi transport lives in a worker of its own kind; start the server with `mfn serve`")
         self._addresses = tuple(application.handover.addresses)
         self._admin = Admin(Path(application.handover.directory) / ADMIN_SOCKET)
-        grpc = GrpcProtocol(dispatcher, self._name, self._settings, application.disconnects)
-        self._protocols.append(grpc)
+        application.cors = Cors(self._settings)
+        for kind in (GrpcProtocol, GrpcWebProtocol, ConnectProtocol):
+            self._protocols.append(kind(dispatcher, self._name, self._settings, application.disconnects))
+        if self._settings.page:
+            self._protocols.append(PageProtocol())
         for protocol in self._protocols:
             protocol.start()
             application.speak(protocol)
+        if self._settings.websocket.enabled:
+            from mfn_transport_asgi._ws import WebSockets
+
+            self._sockets = WebSockets(dispatcher, self._name, self._settings, application.disconnects)
+            application.opened = self._sockets.open
 
     async def drain(self) -> None:
-        """Nothing is left to do here: the supervisor has told Envoy to accept no more connections."""
+        """Close the WebSockets; otherwise the supervisor has told Envoy to accept no more connections."""
+        if self._sockets is not None:
+            self._sockets.drain()
 
     async def stop(self) -> None:
         """Wait until the last replies have left, and take no more requests."""
@@ -77,17 +96,23 @@ class AsgiTransport:
         from mfn_transport_asgi._app import application
 
         protocols, self._protocols = self._protocols, []
+        sockets, self._sockets = self._sockets, None
         if not application.ending:
             with contextlib.suppress(TimeoutError):
                 async with asyncio.timeout(FLUSH_SECONDS):
-                    await self._flush(protocols)
+                    await self._flush(protocols, sockets)
+        if sockets is not None:
+            application.opened = None
+            await sockets.stop()
         for protocol in protocols:
             application.fall_silent(protocol)
             protocol.stop()
 
-    async def _flush(self, protocols: Sequence[WireProtocol]) -> None:
+    async def _flush(self, protocols: Sequence[WireProtocol], sockets: WebSockets | None) -> None:
         """Wait for the last bytes: after this Envoy is told to end, and then cuts every connection at once."""
         while any(protocol.active for protocol in protocols):  # noqa: ASYNC110 - milliseconds, once in a life
+            await asyncio.sleep(FLUSH_POLL_SECONDS)
+        while sockets is not None and sockets.active:  # noqa: ASYNC110 - the same
             await asyncio.sleep(FLUSH_POLL_SECONDS)
         if self._admin is None:
             return

@@ -27,13 +27,16 @@ def mfn_transports() -> Sequence[ComponentSpec]:
             name="asgi",
             config=AsgiSettings,
             factory=_transport,
-            summary="gRPC over HTTP/2 by Envoy, with the server's Python inside it",
+            summary="gRPC, gRPC-Web and Connect by Envoy, with the server's Python inside it",
             host=_host,
             examples={
                 "Loopback": '[transports.asgi]\nlisten = "127.0.0.1:8080"\n',
                 "TLS with client certificates": (
                     '[transports.asgi]\nlisten = "0.0.0.0:8443"\n\n[transports.asgi.tls]\n'
                     'certificate = "server.pem"\nkey = "server.key"\nclient_ca = "clients.pem"\n'
+                ),
+                "Pages of another origin": (
+                    '[transports.asgi]\nlisten = "127.0.0.1:8080"\ncors_origins = ["https://app.example.org"]\n'
                 ),
             },
         )

@@ -145,6 +145,7 @@ class Handlers(grpc.GenericRpcHandler):
             inbound=inbound,
             deliver=deliver,
             fault=fault,
+            protocol="grpc",
         )
 
     async def _read_one(self, context: Context) -> bytes | MfnError:

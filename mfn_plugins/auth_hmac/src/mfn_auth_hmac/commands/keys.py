@@ -31,7 +31,7 @@ def keys_file_option(command: Callable[..., Any]) -> Callable[..., Any]:
     )(command)
 
 
-@click.group()
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def keys() -> None:
     """Make, list, rotate and revoke the keys that sign calls.
 

@@ -12,7 +12,7 @@ import click
 __all__ = ["sign"]
 
 
-@click.command()
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("method")
 @click.option(
     "--keys-file",

@@ -1,0 +1,150 @@
+"""What the protocols of the web do alike: find the operation, wait for its message, make the call, dispatch it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from mfn_core.call import Call, Metadata, Request
+from mfn_core.errors import Code, MfnError
+from mfn_grpc import with_reflection
+from mfn_transport_asgi._asgi import Message, Receive, Scope, Send, Sending, settled
+from mfn_transport_asgi._peer import peer_of
+
+if TYPE_CHECKING:
+    from mfn_core.dispatcher import Dispatcher, Outcome
+    from mfn_core.operation import Operation
+    from mfn_transport_asgi._disconnects import Disconnects
+    from mfn_transport_asgi._settings import AsgiSettings
+
+__all__ = ["Gateway", "patient"]
+
+T = TypeVar("T")
+
+_log = logging.getLogger(__name__)
+
+
+class Gateway:
+    """Between one protocol of a listener and the dispatcher."""
+
+    def __init__(
+        self, dispatcher: Dispatcher, name: str, settings: AsgiSettings, disconnects: Disconnects, *, protocol: str
+    ) -> None:
+        """Serve the dispatcher's operations.
+
+        Args:
+            dispatcher: takes every call.
+            name: of the transport in the configuration.
+            settings: of the listener.
+            disconnects: tells the calls whose client is gone.
+            protocol: what is spoken, for the audit.
+        """
+        self._dispatcher = dispatcher
+        self._name = name
+        self._protocol = protocol
+        self._patience = settings.receive_seconds
+        self._identifies = settings.tls is not None and settings.tls.client_ca is not None
+        self._disconnects = disconnects
+        offered = with_reflection(dispatcher.operations, settings.reflection, listen=settings.listen)
+        self._routes = {path.encode(): operation for path, operation in offered.items()}
+        self.active = 0
+        """Requests whose reply has not been handed over to Envoy whole."""
+
+    async def serve(
+        self, answer: Callable[[Sending], Coroutine[Any, Any, None]], send: Send, *, defect: Iterable[Message]
+    ) -> None:
+        """Answer one request, whatever happens.
+
+        Args:
+            answer: makes the reply.
+            send: ASGI's.
+            defect: the reply to a request that the transport itself fails at before it has begun to answer.
+        """
+        self.active += 1
+        sending = Sending(send)
+        try:
+            await answer(sending)
+        except OSError as gone:
+            _log.debug("the client left before its reply was whole: %r", gone)
+        except Exception:  # noqa: BLE001 - the transport's own defect: the client must hear of it, and the log
+            _log.exception("a call failed in its transport")
+            if not sending.started:
+                for message in defect:
+                    await send(message)
+            elif not sending.ended:
+                # Without the end that the protocol demands, so that it passes for no success.
+                await send({"type": "http.response.body", "body": b"", "more_body": False})
+        finally:
+            self.active -= 1
+
+    def find(self, path: bytes) -> Operation | None:
+        """The operation of a path as it stands in the request."""
+        return self._routes.get(path)
+
+    def unknown(self, path: bytes) -> Operation:
+        """Stands for an operation that is not offered, so that calls of it are recorded and answered."""
+        return self._dispatcher.unknown(path.decode("latin-1"))
+
+    async def in_time(self, reading: Awaitable[T]) -> T:
+        """What is read of a request; everything that `reading` waits for must be `patient`.
+
+        Raises:
+            MfnError: DEADLINE_EXCEEDED: it has not come in time.
+        """
+        try:
+            async with asyncio.timeout(self._patience):
+                return await reading
+        except TimeoutError:
+            raise MfnError(
+                Code.DEADLINE_EXCEEDED,
+                f"the request's message did not arrive within {self._patience:g} s; send it at once",
+            ) from None
+
+    def call(
+        self,
+        scope: Scope,
+        operation: Operation,
+        *,
+        metadata: list[tuple[str, str | bytes]],
+        deadline: float | None,
+        request: Request | None,
+        fault: MfnError | None,
+        inbound: AsyncIterator[bytes] | None = None,
+        deliver: Callable[[bytes], Awaitable[None]] | None = None,
+    ) -> Call:
+        """The call that a request makes."""
+        return Call(
+            id=self._dispatcher.new_call_id(),
+            operation=operation,
+            transport=self._name,
+            metadata=Metadata(metadata),
+            peer=peer_of(scope, self._identifies),
+            deadline=deadline,
+            request=request,
+            inbound=inbound,
+            deliver=deliver,
+            fault=fault,
+            protocol=self._protocol,
+        )
+
+    async def dispatch(self, call: Call, stream: bytes | None) -> Outcome:
+        """Run the call to its end; the end of its HTTP stream, by the listener's id of it, aborts it."""
+        if stream is None:
+            return await self._dispatcher.dispatch(call)
+        if not self._disconnects.add(stream, call):
+            call.fault = call.fault or call.aborted()
+        try:
+            return await self._dispatcher.dispatch(call)
+        finally:
+            self._disconnects.discard(stream)
+
+
+def patient(receive: Receive) -> Receive:
+    """ASGI's `receive`, whose waiter may be cancelled."""
+
+    def received() -> Awaitable[Message]:
+        return settled(receive())
+
+    return received

@@ -1,0 +1,33 @@
+"""Who is at the other end of a connection, as the listener tells it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import Any
+
+from mfn_core.call import Peer
+from mfn_transport_asgi._asgi import Scope
+
+__all__ = ["peer_of"]
+
+
+def peer_of(scope: Scope, identifies: bool) -> Peer:
+    """Who sent a request; `identifies`: whether client certificates are demanded."""
+    client = scope["client"]
+    if client is None:
+        return Peer(address="unknown")
+    host, port = client
+    encrypted = scope.get("scheme") == "https"
+    identity: str | None = None
+    if identifies:
+        tls: Mapping[str, Any] = scope["extensions"].get("tls") or {}
+        identity = tls.get("client_cert_name")
+    return _peer(host, port, encrypted, identity)
+
+
+@lru_cache(maxsize=4096)
+def _peer(host: str, port: int, encrypted: bool, identity: str | None) -> Peer:
+    # A connection carries many calls.
+    address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+    return Peer(address=address, encrypted=encrypted, tls_identity=identity)
