@@ -12,7 +12,7 @@ WORKERS ?= auto
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-interop check lint types serve bench proto lint-proto accept-proto format requirements clean
+.PHONY: help setup demo test test-slow test-interop test-browser check lint types serve bench proto lint-proto accept-proto format requirements clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | awk -F'\t' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -31,7 +31,7 @@ demo: setup ## Assemble a server, call it over both transports, draw the field, 
 	@$(BIN)/python examples/demo.py
 
 test: setup ## Run the tests
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not interop" $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not interop and not browser" $(TESTS)
 
 test-slow: setup ## Run the tests that take long
 	$(BIN)/python -m pytest -n $(WORKERS) -m slow $(TESTS)
@@ -39,6 +39,10 @@ test-slow: setup ## Run the tests that take long
 test-interop: setup ## Run the tests that need node and npm: clients in another language
 	@command -v node >/dev/null && command -v npm >/dev/null || { echo "test-interop needs node and npm on the PATH" >&2; exit 1; }
 	$(BIN)/python -m pytest -m interop $(TESTS)
+
+test-browser: setup ## Run the tests that need Chromium: the live page in a browser
+	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { echo "test-browser needs chromium, chromium-browser or google-chrome on the PATH" >&2; exit 1; }
+	$(BIN)/python -m pytest -m browser $(TESTS)
 
 check: lint types ## Lint, formatting, types, architecture
 	$(BIN)/python -m pytest -q -p no:xdist tests/architecture -m "not slow"

@@ -28,11 +28,12 @@ from mfn_signing import (
 SECRET = bytes(range(32))
 CREDENTIALS = Credentials(key_id="lab-1", secret=SECRET)
 
+AGGREGATE = "/mfn.v1.AggregationService/AggregateGradients"
 ANALYZE = "/mfn.v1.FieldService/AnalyzeField"
 STEER = "/mfn.v1.FieldService/SteerSimulation"
 REFLECTION = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"
 REFLECTION_ALPHA = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
-CLIENT_STREAMED = {ANALYZE, STEER, REFLECTION, REFLECTION_ALPHA}
+CLIENT_STREAMED = {AGGREGATE, ANALYZE, STEER, REFLECTION, REFLECTION_ALPHA}
 
 
 class ServedCall:

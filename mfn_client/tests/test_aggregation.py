@@ -145,7 +145,7 @@ async def test_what_are_no_gradients_is_refused_before_a_call(
 
 
 async def test_an_unknown_method_is_refused_before_a_call(server: Any, client: MFNClient) -> None:
-    with pytest.raises(ValueError, match="method must be one of hierarchical_krum, .*, got 'mean'"):
+    with pytest.raises(ValueError, match=r"method must be one of hierarchical_krum, .*, got 'mean'"):
         await client.aggregate_gradients([[1.0]], method="mean")  # type: ignore[arg-type] # the point of the test
     assert server.calls == []
 

@@ -105,6 +105,72 @@ async def test_a_large_field_is_uploaded_in_many_messages(client: MFNClient) -> 
     assert measured.active_fraction == float(np.mean(field > -0.07))
 
 
+async def test_a_field_of_any_model_and_shape_is_measured_with_its_features(client: MFNClient) -> None:
+    frames = [
+        frame
+        async for frame in client.simulate(
+            model="gray_scott", grid_size=32, steps=20, every_n_steps=20, field="float64", threshold=0.1
+        )
+    ]
+    (frame,) = frames
+    assert frame.field is not None
+    assert (frame.unit, frame.species[0].statistics.name) == ("1", "autocatalyst")
+    measured = await client.analyze_field(frame.field[:, :20], unit="1", threshold=0.1, features=True)
+    assert measured.values is not None
+    assert measured.values.mean == pytest.approx(float(frame.field[:, :20].mean()), rel=1e-12)
+    assert len(measured.features) == 23
+    assert measured.dimensions[0].name == "nested_boxes"
+
+
+async def test_models_are_told_and_their_parameters_steered_by_name(client: MFNClient) -> None:
+    models = {model.name: model for model in await client.list_models()}
+    assert {"mycelium", "mycelium_rd", "gray_scott"} <= models.keys()
+    model = await client.describe_model("gray_scott")
+    assert model == models["gray_scott"]
+    assert (model.computed, model.potential) == (True, False)
+    async with client.steer(model="gray_scott", grid_size=16, total_steps=None, parameters={"seeds": 2}) as session:
+        async for event in session:
+            if isinstance(event, Frame) and event.step == 10:
+                await session.change(parameters={"feed": 0.05, "kill": 0.06})
+                await session.inject(3, 4, amplitude=0.5)
+            if isinstance(event, Frame) and event.step == 30:
+                await session.stop()
+    assert session.ended is not None
+    assert session.ended.reason is SessionEndReason.STOPPED
+
+
+async def test_trainings_and_runs_of_both_packages_have_the_documented_numbers(client: MFNClient) -> None:
+    trained = await client.validate_pattern(grid_size=16, steps=8)
+    assert (trained.loss_start, trained.loss_final) == pytest.approx((2.4444620609283447, 1.8212947845458984), abs=2e-6)
+    short = await client.validate(grid_size=16)
+    same = await client.validate_pattern(grid_size=16)
+    assert (short.loss_start, short.loss_final) == (same.loss_start, same.loss_final)
+    history = await client.simulate_history(grid_size=16, steps=20)
+    updates = [update async for update in client.stream_history(grid_size=16, steps=20)]
+    assert [update.pot_mean_mv for update in updates] == [volts * 1000.0 for volts in history.mean_volts]
+    assert updates[-1].growth_events == history.growth_events
+    named = await client.extract_features(model="mycelium_turing", grid_size=16, steps=5, parameters={"leak": 0.01})
+    assert named.pot_mean_mv < -60.0
+
+
+async def test_gradients_are_combined_whole_or_in_one_message(client: MFNClient) -> None:
+    gradients = np.random.default_rng(4).normal(1.0, 0.1, (20, 1000))
+    gradients[16:] = -1000.0
+    median = await client.aggregate_gradients(gradients, method="coordinate_median")
+    np.testing.assert_allclose(median.gradient, np.median(gradients, axis=0), rtol=1e-12)
+    krum = await client.aggregate_gradients(gradients.astype(np.float32), method="krum", byzantine=4)
+    assert set(krum.accepted) <= set(range(16))
+    assert krum.gradient.dtype == np.float32
+    one = await client.aggregate_federated(gradients[:, :50], num_clusters=4)
+    many = await client.aggregate_gradients(gradients[:, :50], method="hierarchical_krum", num_clusters=4)
+    np.testing.assert_array_equal(one.gradient, many.gradient)
+    assert (one.accepted, one.rejected) == (len(many.accepted), len(many.rejected))
+    gradients[3, 7] = np.nan
+    with pytest.raises(MfnRpcError) as caught:
+        await client.aggregate_gradients(gradients, method="krum", byzantine=4)
+    assert [violation.field for violation in caught.value.violations] == ["gradients[3]"]
+
+
 async def test_every_field_at_fault_is_named(client: MFNClient) -> None:
     with pytest.raises(MfnRpcError) as caught:
         await client.extract_features(alpha=9.0, grid_size=100_000, steps=-1, request_id="mine")

@@ -129,6 +129,8 @@ async def test_a_run_without_an_end_is_asked_for_as_unlimited(client: MFNClient,
 async def test_commands_are_numbered_upwards_and_answered_by_that_number(client: MFNClient, scripted: Any) -> None:
     scripts = scripted(until_stopped)
     async with client.steer() as session:
+        with pytest.raises(ValueError, match="amplitude_volts or amplitude, not both"):
+            await session.inject(1, 2, 0.02, amplitude=0.02)
         numbers = [
             await session.pause(),
             await session.change(alpha=0.1),
@@ -140,10 +142,10 @@ async def test_commands_are_numbered_upwards_and_answered_by_that_number(client:
             await session.resume(),
             await session.stop(),
         ]
-        assert await session.stop() == 8  # it is sent once
+        assert await session.stop() == 10  # it is sent once
         events = [event async for event in session]
-        assert await session.stop() == 8
-    assert numbers == [2, 3, 4, 5, 6, 7, 8]
+        assert await session.stop() == 10
+    assert numbers == list(range(2, 11))
     acknowledged = [event for event in events if isinstance(event, Acknowledgement)]
     assert acknowledged == [Acknowledgement(sequence=number, step=10, duplicate=False) for number in numbers]
     sent = scripts[0].commands[1:]
@@ -156,8 +158,8 @@ async def test_commands_are_numbered_upwards_and_answered_by_that_number(client:
     assert sent[4].inject == pb.InjectCommand(row=3, column=4, amplitude_volts=-0.1)
     assert sent[5].inject == pb.InjectCommand(row=5, column=6, amplitude=0.75)
     assert sent[6].change == pb.ChangeCommand(parameters={"feed": 0.03})
-    assert sent[5].HasField("resume")
-    assert sent[6].HasField("stop")
+    assert sent[7].HasField("resume")
+    assert sent[8].HasField("stop")
 
 
 async def test_tasks_that_command_at_once_are_served_in_the_order_of_their_numbers(

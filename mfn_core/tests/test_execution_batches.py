@@ -76,7 +76,7 @@ class Together(Single):
         self.permits = threading.Semaphore(0)
         self.in_place: dict[int, Exception] = {}
         """What stands in the place of a run, by its seed."""
-        self.fails: Exception | None = None
+        self.fails: BaseException | None = None
         self.loses_one = False
 
     def run_batch(self, runs: Sequence[Run]) -> Sequence[FieldState | Exception]:
@@ -273,7 +273,7 @@ async def test_a_run_that_stops_early_and_was_not_aborted_is_a_defect(benches: B
         await bench.run(1)
 
 
-@pytest.mark.parametrize("defect", ["raises", "loses one"])
+@pytest.mark.parametrize("defect", ["raises", "exits", "loses one"])
 async def test_runs_of_a_batch_that_fails_as_a_whole_are_done_alone(
     benches: Benches, defect: str, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -284,7 +284,7 @@ async def test_runs_of_a_batch_that_fails_as_a_whole_are_done_alone(
     bench.let()
     await first
     await bench.at_work()
-    bench.engine.fails = OSError("the device is gone") if defect == "raises" else None
+    bench.engine.fails = {"raises": OSError("the device is gone"), "exits": SystemExit(1)}.get(defect)
     bench.engine.loses_one = defect == "loses one"
     bench.let()
     with caplog.at_level(logging.ERROR, "mfn_core"):

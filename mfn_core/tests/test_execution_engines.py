@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import time
 
 import pytest
 
@@ -14,15 +13,37 @@ from mfn_core.execution.engines import Engines
 from mfn_model import FieldSpec, FieldState, SpecError, mycelium_spec, reference_mycelium
 
 
-class Paced:
-    """An engine of a known speed: a step of the measured grid lasts `GRID² / speed` seconds."""
+class Clock:
+    """Time that passes only while an engine steps."""
 
-    def __init__(self, speed: float, *, models: tuple[str, ...] = ("mycelium",)) -> None:
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def perf_counter(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    """The clock of measurements, and of the engines below."""
+    clock = Clock()
+    monkeypatch.setattr("mfn_core.execution.calibration.time", clock)
+    monkeypatch.setattr(Paced, "clock", clock)
+    return clock
+
+
+class Paced:
+    """An engine of a known speed, in cell-steps a second."""
+
+    clock = Clock()
+
+    def __init__(self, speed: float, *, models: tuple[str, ...] = ("mycelium",), first: float = 0.0) -> None:
         self.paced = speed
         self.models = models
+        self.first = first
+        """Seconds that its first step takes beside."""
         self.opened: list[FieldSpec] = []
         self.closed = 0
-        self.asked: list[int] = []
 
     def supports(self, spec: FieldSpec) -> bool:
         return spec.model in self.models
@@ -39,13 +60,11 @@ class PacedSession:
         self.done = 0
 
     def step(self, n: int, cancel: CancelToken) -> int:
-        self.engine.asked.append(n)
-        seconds = self.spec.grid_size**2 / self.engine.paced
-        begun, done = time.perf_counter(), 0
+        done = 0
         while done < n and not cancel.is_set():
+            self.engine.clock.now += self.spec.grid_size**2 / self.engine.paced + self.engine.first
+            self.engine.first = 0.0
             done += 1
-            while time.perf_counter() < begun + done * seconds:
-                pass
         self.done += done
         return done
 
@@ -95,7 +114,9 @@ def test_a_spec_that_nobody_supports_is_refused_with_what_there_is() -> None:
         choose_backend(engines, mycelium_spec(), "three")
 
 
-def test_engines_are_asked_how_fast_they_are_once_for_each_kind_of_spec_and_again_once_measured() -> None:
+def test_engines_are_asked_how_fast_they_are_once_for_each_kind_of_spec_and_again_once_measured(
+    clock: Clock,
+) -> None:
     asked: list[int] = []
 
     class Counting(Estimating):
@@ -135,40 +156,31 @@ def test_what_is_measured_is_a_model_that_the_engine_supports() -> None:
     assert measured_spec(Paced(1.0, models=("none",))) is None
 
 
-def test_a_measured_speed_is_that_of_the_engine_and_corrects_its_estimates() -> None:
+def test_a_measured_speed_is_that_of_the_engine_and_corrects_its_estimates(clock: Clock) -> None:
     backend = Estimating(4e6, says=1e3)
     engine = measured(Engine.of("paced", backend), 0.1)
-    assert engine.measured is not None
-    # Another process may take the core meanwhile, which makes it slower, and nothing makes it faster.
-    assert 4e5 <= engine.measured <= 4.1e6
-    with_turing, without = mycelium_spec(turing_enabled=True), mycelium_spec(turing_enabled=False)
-    assert engine.speed(with_turing) == pytest.approx(engine.measured)
-    assert engine.speed(without) == pytest.approx(engine.measured / 2.0)
+    assert engine.measured == pytest.approx(4e6)
+    assert engine.speed(mycelium_spec(turing_enabled=True)) == pytest.approx(4e6)
+    assert engine.speed(mycelium_spec(turing_enabled=False)) == pytest.approx(2e6)
     assert backend.closed == len(backend.opened) == 1
+    assert clock.now == pytest.approx(0.1, abs=2 * GRID**2 / 4e6 + 1e-9)
 
 
-def test_a_first_step_that_takes_long_is_not_part_of_the_measurement() -> None:
-    class Compiling(Paced):
-        def open(self, spec: FieldSpec) -> Session:
-            return CompilingSession(self, spec)
-
-    class CompilingSession(PacedSession):
-        def step(self, n: int, cancel: CancelToken) -> int:
-            if not self.engine.asked:
-                until = time.perf_counter() + 0.3
-                while time.perf_counter() < until:
-                    pass
-            return super().step(n, cancel)
-
-    engine = measured(Engine.of("compiling", Compiling(4e6)), 0.02)
-    assert engine.measured is not None
-    assert engine.measured > 4e5  # with the compiling it would be below 6e4
+def test_a_first_step_that_takes_long_is_not_part_of_the_measurement(clock: Clock) -> None:
+    engine = measured(Engine.of("compiling", Paced(4e6, first=30.0)), 0.1)
+    assert engine.measured == pytest.approx(4e6)
+    assert clock.now == pytest.approx(30.1, abs=0.01)
 
 
-def test_an_engine_that_says_nothing_has_a_speed_once_it_is_measured() -> None:
+def test_one_step_that_takes_longer_than_the_measurement_is_enough(clock: Clock) -> None:
+    engine = measured(Engine.of("slow", Paced(100.0)), 0.1)
+    assert engine.measured == pytest.approx(100.0)
+
+
+def test_an_engine_that_says_nothing_has_a_speed_once_it_is_measured(clock: Clock) -> None:
     engine = Engine.of("silent", Paced(4e6))
     assert engine.speed(mycelium_spec()) is None
-    assert measured(engine, 0.02).speed(mycelium_spec()) == pytest.approx(4e6, rel=0.9)
+    assert measured(engine, 0.02).speed(mycelium_spec()) == pytest.approx(4e6)
 
 
 def test_an_engine_of_no_known_model_is_left_as_it_is() -> None:
@@ -176,7 +188,7 @@ def test_an_engine_of_no_known_model_is_left_as_it_is() -> None:
     assert measured(engine, 0.02) is engine
 
 
-def test_auto_takes_what_was_measured_over_what_was_claimed() -> None:
+def test_auto_takes_what_was_measured_over_what_was_claimed(clock: Clock) -> None:
     honest, boasting = Estimating(2e7, says=1e3), Estimating(2e5, says=1e9)
     pool = ComputePool({"honest": honest, "boasting": boasting})
     assert pool.backend_for(mycelium_spec())[0] == "boasting"
@@ -185,11 +197,10 @@ def test_auto_takes_what_was_measured_over_what_was_claimed() -> None:
     assert all(engine.measured is not None for engine in pool.engines)
 
 
-def test_the_measurements_of_several_engines_share_the_time() -> None:
+def test_the_measurements_of_several_engines_share_the_time(clock: Clock) -> None:
     pool = ComputePool({str(number): Paced(1e7) for number in range(4)})
-    begun = time.thread_time()
     pool.calibrate(0.2)
-    assert time.thread_time() - begun < 0.4
+    assert clock.now == pytest.approx(0.2, abs=0.01)
 
 
 def test_an_engine_that_cannot_be_measured_keeps_its_estimate_and_the_log_says_why(

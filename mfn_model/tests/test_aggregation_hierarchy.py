@@ -17,7 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.spatial.distance import cdist
 
-from mfn_model.aggregation import GradientAccumulator, balanced_hierarchical_krum, hierarchical_krum
+from mfn_model.aggregation import GradientAccumulator, balanced_hierarchical_krum, hierarchical_krum, most_borne
 
 RECORDED = json.loads((Path(__file__).parent / "data" / "hierarchical_krum.json").read_text())["aggregations"]
 
@@ -262,3 +262,15 @@ def test_the_balanced_variant_depends_on_its_generator_only() -> None:
         for seed in (1, 1, 2)
     )
     assert first == second != other
+
+
+@pytest.mark.parametrize(("clients", "clusters"), [(9, 3), (24, 8), (100, 10), (30, 30), (5, 2)])
+def test_the_most_that_is_borne_is_taken_and_one_more_is_refused(clients: int, clusters: int) -> None:
+    gradients = np.random.default_rng(1).normal(size=(clients, 2))
+    most = most_borne(clients, clusters)
+    if most >= 0:
+        balanced_hierarchical_krum(gradients, byzantine=most, num_clusters=clusters, generator=np.random.default_rng(2))
+    with pytest.raises(ValueError, match="does not bear byzantine"):
+        balanced_hierarchical_krum(
+            gradients, byzantine=most + 1, num_clusters=clusters, generator=np.random.default_rng(2)
+        )

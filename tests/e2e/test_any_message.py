@@ -21,7 +21,9 @@ from mfn_e2e.deployment import Deployment, tables
 from mfn_e2e.installed import TRANSPORTS
 from mfn_proto import mfn_pb2 as w1
 from mfn_proto import mycelium_pb2 as w2
+from mfn_proto.v1 import aggregation_pb2 as aggregation
 from mfn_proto.v1 import field_pb2 as v1
+from mfn_proto.v1 import model_pb2 as models
 
 OPERATIONS: dict[str, tuple[type[Message], bool]] = {
     "/mfn.MFNFeaturesService/ExtractFeatures": (w1.FeatureRequest, False),
@@ -32,6 +34,12 @@ OPERATIONS: dict[str, tuple[type[Message], bool]] = {
     "/mycelium.MyceliumService/SimulateStream": (w2.SimulateRequest, False),
     "/mycelium.MyceliumService/ComputeNernst": (w2.NernstRequest, False),
     "/mycelium.MyceliumService/HealthCheck": (w2.HealthCheckRequest, False),
+    "/mfn.MFNValidationService/ValidatePattern": (w1.ValidationRequest, False),
+    "/mycelium.MyceliumService/Validate": (w2.ValidateRequest, False),
+    "/mycelium.MyceliumService/AggregateFederated": (w2.FederatedAggregateRequest, False),
+    "/mfn.v1.ModelService/ListModels": (models.ListModelsRequest, False),
+    "/mfn.v1.ModelService/DescribeModel": (models.DescribeModelRequest, False),
+    "/mfn.v1.AggregationService/AggregateGradients": (aggregation.AggregateGradientsRequest, True),
     "/mfn.v1.FieldService/Simulate": (v1.SimulateRequest, False),
     "/mfn.v1.FieldService/AnalyzeField": (v1.AnalyzeFieldRequest, True),
     "/mfn.v1.FieldService/SteerSimulation": (v1.SteerSimulationRequest, True),
@@ -55,8 +63,12 @@ _DOUBLES = _mostly(
     st.floats(0.01, 0.13), st.sampled_from([0.0, -0.0, 0.25, 1.0, 5e-324, 1e-300, 1e308]), st.floats(width=64)
 )
 _TEXTS = _mostly(
-    st.just(""), st.sampled_from(["mycelium", "myceliun", "V", "mV", "x" * 128, "x" * 129]), st.text(max_size=20)
+    st.just(""),
+    st.sampled_from(["mycelium", "mycelium_rd", "gray_scott", "myceliun", "potential", "neumann", "V", "1", "mV"]),
+    st.sampled_from(["x" * 128, "x" * 129]),
+    st.text(max_size=20),
 )
+_NAMES = _mostly(st.sampled_from(["alpha", "jitter_variance", "spike_probability"]), st.text(max_size=70))
 
 _VALUES: dict[int, st.SearchStrategy[object]] = {
     FieldDescriptor.CPPTYPE_INT32: _INTEGERS,
@@ -78,10 +90,20 @@ def _value(field: FieldDescriptor) -> st.SearchStrategy[object]:
     return _VALUES[field.cpp_type]
 
 
+def _is_map(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and bool(field.message_type.GetOptions().map_entry)
+
+
 def messages(kind: type[Message]) -> st.SearchStrategy[Message]:
     """Messages of valid structure with any values."""
     fields = {
-        field.name: st.lists(_value(field), min_size=2, max_size=3) if field.is_repeated else _value(field)
+        field.name: (
+            st.dictionaries(cast("st.SearchStrategy[str]", _NAMES), _DOUBLES, max_size=2)
+            if _is_map(field)
+            else st.lists(_value(field), min_size=2, max_size=3)
+            if field.is_repeated
+            else _value(field)
+        )
         for field in cast("Descriptor", kind.DESCRIPTOR).fields
     }
     return st.fixed_dictionaries({}, optional=fields).map(lambda values: kind(**values))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator, Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -17,7 +18,9 @@ from mfn_e2e.calls import exchange
 from mfn_e2e.deployment import LIMITS, Deployment
 from mfn_proto import mfn_pb2 as w1
 from mfn_proto import mycelium_pb2 as w2
+from mfn_proto.v1 import aggregation_pb2 as aggregation
 from mfn_proto.v1 import field_pb2 as v1
+from mfn_proto.v1 import model_pb2 as models
 
 NAN, INF = math.nan, math.inf
 NOT_FINITE = (NAN, INF, -INF)
@@ -32,7 +35,11 @@ STEPS = (-1, MAX_STEPS + 1, 2**31 - 1, -(2**31))
 RUN_STEPS = (0, *STEPS)
 """Of a stream, which has at least one."""
 
-Value = float | int | Sequence[int] | bytes
+VARIANCE = (-1e-9, 0.0100001, *NOT_FINITE)
+"""Of the noise of the model `mycelium` and its variants, which stands for every parameter by name."""
+EPOCHS = (0, -1, MAX_STEPS + 1, 2**31 - 1)
+
+Value = float | int | Sequence[float] | bytes
 
 
 @frozen
@@ -50,6 +57,7 @@ def _runs(operation: str, prefix: str, steps: str, values: Sequence[Value]) -> I
     yield Bounds(operation, f"{prefix}grid_size", GRID)
     yield Bounds(operation, f"{prefix}alpha", ALPHA)
     yield Bounds(operation, f"{prefix}spike_probability", PROBABILITY)
+    yield Bounds(operation, f"{prefix}parameters[jitter_variance]", VARIANCE)
     yield Bounds(operation, steps, values)
 
 
@@ -58,9 +66,11 @@ def _simulations(operation: str, spec: str, frames: str) -> Iterator[Bounds]:
     yield Bounds(operation, f"{spec}.seed", SEED)
     yield Bounds(operation, f"{spec}.mycelium.alpha", ALPHA)
     yield Bounds(operation, f"{spec}.mycelium.spike_probability", PROBABILITY)
+    yield Bounds(operation, f"{spec}.parameter_values[jitter_variance]", VARIANCE)
     yield Bounds(operation, f"{frames}.every_n_steps", (0, -1))
     yield Bounds(operation, f"{frames}.max_frames_per_second", (-1e-300, -1.0, *NOT_FINITE))
     yield Bounds(operation, f"{frames}.field_encoding", (4, 99, -1))
+    yield Bounds(operation, f"{frames}.threshold", NOT_FINITE)
 
 
 def _mycelium(operation: str) -> Iterator[Bounds]:
@@ -69,12 +79,33 @@ def _mycelium(operation: str) -> Iterator[Bounds]:
     yield Bounds(operation, "steps", RUN_STEPS)
     yield Bounds(operation, "alpha", (0.0, 0.0499999, 0.25, 1e300, *NOT_FINITE))
     yield Bounds(operation, "gamma", (1.0, -1e-300, *NOT_FINITE))
+    yield Bounds(operation, "parameters[jitter_variance]", VARIANCE)
+
+
+def _aggregations(operation: str) -> Iterator[Bounds]:
+    yield Bounds(operation, "header.clients", (0, -1, 1_000_001, 2**31 - 1))
+    yield Bounds(operation, "header.coordinates", (0, -1, 2**40, 2**63 - 1))
+    yield Bounds(operation, "header.type", (0, 3, -1))
+    yield Bounds(operation, "header.method", (0, 9, -1))
+    yield Bounds(operation, "header.byzantine", (-1, 3, 2**31 - 1))
+    yield Bounds(operation, "header.keep", (0, -1, 7, 2**31 - 1))
+    yield Bounds(operation, "header.num_clusters", (0, -1))
+    yield Bounds(operation, "header.byzantine_fraction", (-1e-300, 0.5, *NOT_FINITE))
+    yield Bounds(operation, "header.sample_fraction", (0.0, 1.0000001, *NOT_FINITE))
+    yield Bounds(operation, "header.seed", (-1, -(2**63)))
+    yield Bounds(operation, "header.tolerance", (0.0, 1e-13, 1.1, *NOT_FINITE))
+    yield Bounds(operation, "chunk.client", (-1, 8, 2**31 - 1))
 
 
 FEATURES, FEATURE_STREAM = "/mfn.MFNFeaturesService/ExtractFeatures", "/mfn.MFNFeaturesService/StreamFeatures"
 SIMULATION, SIMULATION_STREAM = "/mfn.MFNSimulationService/RunSimulation", "/mfn.MFNSimulationService/StreamSimulation"
 MYCELIUM, MYCELIUM_STREAM, NERNST = (
     f"/mycelium.MyceliumService/{name}" for name in ("Simulate", "SimulateStream", "ComputeNernst")
+)
+VALIDATION, VALIDATION_W2 = "/mfn.MFNValidationService/ValidatePattern", "/mycelium.MyceliumService/Validate"
+FEDERATED, AGGREGATE = (
+    "/mycelium.MyceliumService/AggregateFederated",
+    "/mfn.v1.AggregationService/AggregateGradients",
 )
 SIMULATE, ANALYZE, STEER = (f"/mfn.v1.FieldService/{name}" for name in ("Simulate", "AnalyzeField", "SteerSimulation"))
 
@@ -93,18 +124,36 @@ TABLE: tuple[Bounds, ...] = (
     Bounds(NERNST, "temperature_k", (0.0, 272.999, 373.001, -1.0, *NOT_FINITE)),
     *_simulations(SIMULATE, "simulation", "frames"),
     Bounds(SIMULATE, "steps", STEPS),
-    Bounds(ANALYZE, "header.shape", ([], [8], [8, 8, 8], [0, 8], [8, 0], [8, 9], [MAX_GRID + 1] * 2, [65537] * 2)),
+    *(Bounds(VALIDATION, name, values) for name, values in (("seed", SEED), ("grid_size", GRID), ("steps", STEPS))),
+    Bounds(VALIDATION, "epochs", EPOCHS),
+    Bounds(VALIDATION, "batch_size", (0, -1, -(2**31))),
+    Bounds(VALIDATION, "parameters[jitter_variance]", VARIANCE),
+    *(Bounds(VALIDATION_W2, name, values) for name, values in (("seed", SEED), ("grid_size", GRID))),
+    Bounds(VALIDATION_W2, "epochs", EPOCHS),
+    Bounds(VALIDATION_W2, "parameters[jitter_variance]", VARIANCE),
+    Bounds(FEDERATED, "gradients[0]", ([], [NAN], [1.0, INF], [-1.1e140])),
+    Bounds(FEDERATED, "num_clusters", (0, -1, -(2**31))),
+    Bounds(FEDERATED, "byzantine_fraction", (-1e-300, 0.5, *NOT_FINITE)),
+    *_aggregations(AGGREGATE),
+    Bounds(ANALYZE, "header.shape", ([], [8], [8, 8, 8], [0, 8], [8, 0], [8, MAX_GRID + 1], [65537] * 2)),
     Bounds(ANALYZE, "header.encoding", (0, 1, 4, -1)),
     Bounds(ANALYZE, "header.threshold_volts", NOT_FINITE),
+    Bounds(ANALYZE, "header.threshold.value", NOT_FINITE),
+    Bounds(ANALYZE, "header.threshold.percentile", (-1e-9, 100.000001, *NOT_FINITE)),
+    Bounds(ANALYZE, "header.threshold.adaptive.block", (0, 1, 4, -3, 65537)),
+    Bounds(ANALYZE, "header.threshold.adaptive.offset", NOT_FINITE),
+    Bounds(ANALYZE, "header.features.connectivity", (0, 6, -4)),
     Bounds(STEER, "sequence", (0, -1, -(2**63))),
     *_simulations(STEER, "start.simulation", "start.frames"),
     Bounds(STEER, "start.total_steps", RUN_STEPS),
     Bounds(STEER, "resume_session.last_step", (-1, -(2**63))),
     Bounds(STEER, "change.alpha", ALPHA),
     Bounds(STEER, "change.spike_probability", PROBABILITY),
+    Bounds(STEER, "change.parameters[jitter_variance]", VARIANCE),
     Bounds(STEER, "inject.row", (-1, 64, 2**31 - 1)),
     Bounds(STEER, "inject.column", (-1, 64, 2**31 - 1)),
     Bounds(STEER, "inject.amplitude_volts", (-0.1350001, 0.1350001, *NOT_FINITE)),
+    Bounds(STEER, "inject.amplitude", NOT_FINITE),
 )
 """`start` of a steered simulation asks for the default grid of 64 cells, beyond which an injection must not lie."""
 
@@ -116,11 +165,15 @@ REQUESTS: dict[str, type[Message]] = {
     MYCELIUM: w2.SimulateRequest,
     MYCELIUM_STREAM: w2.SimulateRequest,
     NERNST: w2.NernstRequest,
+    VALIDATION: w1.ValidationRequest,
+    VALIDATION_W2: w2.ValidateRequest,
+    FEDERATED: w2.FederatedAggregateRequest,
+    AGGREGATE: aggregation.AggregateGradientsRequest,
     SIMULATE: v1.SimulateRequest,
     ANALYZE: v1.AnalyzeFieldRequest,
     STEER: v1.SteerSimulationRequest,
 }
-STREAMED = {ANALYZE, STEER}
+STREAMED = {AGGREGATE, ANALYZE, STEER}
 
 _NUMBERS = {
     FieldDescriptor.CPPTYPE_INT32,
@@ -135,7 +188,11 @@ _NUMBERS = {
 
 def numeric_fields(message: Descriptor, prefix: str = "") -> Iterator[str]:
     for field in message.fields:
-        if field.message_type is not None:
+        if field.message_type is not None and field.message_type.GetOptions().map_entry:
+            yield f"{prefix}{field.name}[jitter_variance]"
+        elif field.message_type is not None and field.is_repeated:
+            yield f"{prefix}{field.name}[0]"
+        elif field.message_type is not None:
             yield from numeric_fields(field.message_type, f"{prefix}{field.name}.")
         elif field.cpp_type in _NUMBERS:
             yield f"{prefix}{field.name}"
@@ -147,19 +204,31 @@ def test_every_numeric_field_is_tried(operation: str) -> None:
     assert tried == set(numeric_fields(cast("Descriptor", REQUESTS[operation].DESCRIPTOR)))
 
 
-FILES = (w1.DESCRIPTOR, w2.DESCRIPTOR, v1.DESCRIPTOR)
+FILES = tuple(module.DESCRIPTOR for module in (w1, w2, v1, models, aggregation))
 
 
-async def test_every_operation_with_numbers_is_tried_unless_it_is_not_offered(
-    server: Deployment, client: RawClient
-) -> None:
-    for file in FILES:
-        for service in file.services_by_name.values():
-            for method in service.methods:
-                path = f"/{service.full_name}/{method.name}"
-                if path not in REQUESTS and any(numeric_fields(method.input_type)):
-                    ended = await exchange(client, path, [b""], server.caller().sign(path, b""))
-                    assert ended.code == "UNIMPLEMENTED", f"{path} is offered: its fields belong into the table"
+def test_every_operation_with_numbers_is_tried() -> None:
+    offered = {
+        f"/{service.full_name}/{method.name}"
+        for file in FILES
+        for service in file.services_by_name.values()
+        for method in service.methods
+        if any(numeric_fields(method.input_type))
+    }
+    assert offered == REQUESTS.keys()
+
+
+def set_field(owner: Any, name: str, value: Value) -> None:
+    """Set `name`, which may be an entry of a map or an item of a list."""
+    indexed = re.fullmatch(r"(\w+)\[(\w+)\]", name)
+    if indexed is None and isinstance(value, list):
+        getattr(owner, name).extend(value)
+    elif indexed is None:
+        setattr(owner, name, value)
+    elif isinstance(value, list):
+        getattr(owner, indexed[1]).add().values.extend(value)
+    else:
+        getattr(owner, indexed[1])[indexed[2]] = value
 
 
 def request_with(operation: str, path: str, value: Value) -> Message:
@@ -169,12 +238,17 @@ def request_with(operation: str, path: str, value: Value) -> Message:
     for parent in parents:
         owner = getattr(owner, parent)
         owner.SetInParent()
-    if isinstance(value, list):
-        getattr(owner, name).extend(value)
-    else:
-        setattr(owner, name, value)
+    set_field(owner, name, value)
+    if operation == FEDERATED and not name.startswith("gradients"):
+        set_field(request, "gradients[0]", [1.0])
+    if operation == AGGREGATE and path.startswith("header"):
+        complete(request.header, name)  # type: ignore[attr-defined] # of this operation's request
+    if operation == AGGREGATE and path.startswith("chunk"):
+        request.chunk.data = b"1"  # type: ignore[attr-defined] # of this operation's request
     if operation == ANALYZE:
         header = request.header  # type: ignore[attr-defined] # of this operation's request
+        if name == "offset":
+            owner.block = 3  # type: ignore[attr-defined] # of a local threshold
         if name != "shape":
             header.shape.extend([8, 8])
         if name != "encoding":
@@ -190,8 +264,31 @@ def request_with(operation: str, path: str, value: Value) -> Message:
     return request
 
 
+METHODS = {
+    "keep": "MULTI_KRUM",
+    "byzantine": "KRUM",
+    "tolerance": "GEOMETRIC_MEDIAN",
+    **dict.fromkeys(("num_clusters", "byzantine_fraction", "sample_fraction", "seed"), "HIERARCHICAL_KRUM"),
+}
+"""A method of aggregation to which each option means something."""
+
+
+def complete(header: aggregation.AggregateGradientsHeader, name: str) -> None:
+    """Fill in what a header needs beside the field that is tried."""
+    method = f"AGGREGATION_METHOD_{METHODS.get(name, 'COORDINATE_MEDIAN')}"
+    rest = {"clients": 8, "coordinates": 3, "type": 1, "method": aggregation.AggregationMethod.Value(method)}
+    for other, right in rest.items():
+        if other != name:
+            setattr(header, other, right)
+
+
 def messages(operation: str, path: str, value: Value) -> list[Message]:
-    """What is sent: a command to a steered simulation comes after its start."""
+    """What is sent: a command to a steered simulation comes after its start, a chunk after its header."""
+    if operation == AGGREGATE and path.startswith("chunk"):
+        header = aggregation.AggregateGradientsHeader()
+        complete(header, "")
+        first: Message = aggregation.AggregateGradientsRequest(header=header)
+        return [first, request_with(operation, path, value)]
     request = request_with(operation, path, value)
     if operation == STEER and path.split(".")[0] in ("change", "inject"):
         return [v1.SteerSimulationRequest(start=v1.StartCommand(unlimited=True)), request]
@@ -223,6 +320,7 @@ async def test_a_number_out_of_bounds_is_refused_by_name(server: Deployment, cli
         (SIMULATION_STREAM, "grid_size", "total_steps"),
         (MYCELIUM, "grid_size", "steps"),
         (MYCELIUM_STREAM, "grid_size", "steps"),
+        (VALIDATION, "grid_size", "steps"),
         (SIMULATE, "simulation.grid_size", "steps"),
         (STEER, "start.simulation.grid_size", "start.total_steps"),
     ],

@@ -142,9 +142,7 @@ def _aggregate(raw: bytes) -> GradientAggregate:
     if kind is None:
         raise ValueError(f"a gradient of type {reply.type} cannot be read")
     if len(reply.gradient) != reply.coordinates * kind.itemsize:
-        raise ValueError(
-            f"a gradient of {reply.coordinates} numbers came in {len(reply.gradient)} bytes of {kind.name}"
-        )
+        raise ValueError(f"a gradient of {reply.coordinates} {kind.name} numbers came in {len(reply.gradient)} bytes")
     gradient = np.frombuffer(reply.gradient, kind)
     if not kind.isnative:
         gradient = gradient.astype(kind.newbyteorder("="))

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from mfn_core.audit import AuditRecord, AuditSink
     from mfn_core.auth import Authenticator, unauthenticated
-    from mfn_core.call import Call, Metadata, Peer, Principal, Request
+    from mfn_core.call import Allowance, Call, Metadata, Peer, Principal, Request
     from mfn_core.components import ComponentContext, ComponentKind, ComponentSpec, NoSettings
     from mfn_core.compute import (
         Backend,
@@ -34,9 +34,11 @@ if TYPE_CHECKING:
     from mfn_core.limits import Lease, Limiter
     from mfn_core.middleware import Middleware, Next
     from mfn_core.operation import Operation, Service, ServiceProvider, Shape
+    from mfn_core.pages import Page, SupportsPages
     from mfn_core.transport import Transport
 
 __all__ = [
+    "Allowance",
     "AuditRecord",
     "AuditSink",
     "Authenticator",
@@ -59,6 +61,7 @@ __all__ = [
     "NoSettings",
     "Operation",
     "Outcome",
+    "Page",
     "Peer",
     "Principal",
     "Problem",
@@ -72,6 +75,7 @@ __all__ = [
     "Shape",
     "SupportsBatch",
     "SupportsCheckpoint",
+    "SupportsPages",
     "SupportsRestore",
     "SupportsSpeed",
     "SupportsSteering",
@@ -85,7 +89,7 @@ __all__ = [
 _MODULES: dict[str, tuple[str, ...]] = {
     "audit": ("AuditRecord", "AuditSink"),
     "auth": ("Authenticator", "unauthenticated"),
-    "call": ("Call", "Metadata", "Peer", "Principal", "Request"),
+    "call": ("Allowance", "Call", "Metadata", "Peer", "Principal", "Request"),
     "components": ("ComponentContext", "ComponentKind", "ComponentSpec", "NoSettings"),
     "compute": (
         "Backend",
@@ -107,6 +111,7 @@ _MODULES: dict[str, tuple[str, ...]] = {
     "limits": ("Lease", "Limiter"),
     "middleware": ("Middleware", "Next"),
     "operation": ("Operation", "Service", "ServiceProvider", "Shape"),
+    "pages": ("Page", "SupportsPages"),
     "transport": ("Transport",),
 }
 

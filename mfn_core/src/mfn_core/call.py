@@ -14,7 +14,7 @@ from mfn_core.errors import Code, MfnError
 if TYPE_CHECKING:
     from mfn_core.operation import Operation
 
-__all__ = ["Call", "CallId", "Cancellation", "Metadata", "Peer", "Principal", "Request"]
+__all__ = ["Allowance", "Call", "CallId", "Cancellation", "Metadata", "Peer", "Principal", "Request"]
 
 CallId = str
 """24 lower-case hex characters: eight of time, four of process, twelve of sequence and chance."""
@@ -160,6 +160,20 @@ class Request:
     what cannot be one."""
 
 
+@frozen(kw_only=True)
+class Allowance:
+    """What a limit on calls leaves to its caller."""
+
+    policy: str
+    """Name of the limit."""
+    limit: int
+    """Calls that may come at once."""
+    remaining: int
+    """Calls that may still come now."""
+    window: float
+    """Seconds in which an empty allowance fills up."""
+
+
 _ABORT_TEXT = {
     Code.CANCELLED: "the call was cancelled by its caller",
     Code.DEADLINE_EXCEEDED: "the deadline of the call passed",
@@ -179,6 +193,7 @@ class Call:
         "_deliver",
         "_signed_path",
         "_task",
+        "allowance",
         "bytes_in",
         "bytes_out",
         "cancel",
@@ -270,6 +285,9 @@ class Call:
         self.cost = 0.0
         """Cell-steps charged to the call so far."""
         self.decoded_request_id: str | None = None
+        """The request message's own id; until that is read, what the transport has put here."""
+        self.allowance: Callable[[], Allowance] | None = None
+        """Tells what is left to the caller; set by a limiter, asked by transports that tell callers."""
         self.messages_in = 0 if request is None else 1
         self.bytes_in = 0 if request is None else len(request.raw)
         self.messages_out = 0

@@ -115,6 +115,11 @@ class Dispatcher:
         """Calls in flight."""
         return len(self._active)
 
+    @property
+    def draining(self) -> bool:
+        """Whether new calls are refused because the server is shutting down."""
+        return self._draining
+
     async def dispatch(self, call: Call) -> Outcome:
         """Run one call to its end.
 
@@ -258,7 +263,8 @@ class Dispatcher:
     def _decode_one(self, call: Call, raw: bytes) -> Message:
         message = _decode(call.operation, raw)
         if call.operation.names_request:
-            call.decoded_request_id = cast("Any", message).request_id or None
+            # Where the message has none, that of the transport stays.
+            call.decoded_request_id = cast("Any", message).request_id or call.decoded_request_id
         return message
 
     async def _decode_stream(self, call: Call) -> AsyncGenerator[Message, None]:

@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
     from mfn_core.call import Call
     from mfn_core.errors import FieldViolation
+    from mfn_core.pages import Page
 
 __all__ = ["Catalogue", "Handler", "Operation", "Service", "ServiceProvider", "Shape"]
 
@@ -101,6 +102,8 @@ class Catalogue:
     def __init__(self) -> None:
         self.services: tuple[Service, ...] = ()
         """Filled in at assembly, after every factory has run and before anything starts."""
+        self.pages: tuple[Page, ...] = ()
+        """What components offer to be read over HTTP; filled in likewise."""
 
 
 class ServiceProvider(Protocol):

@@ -22,6 +22,7 @@ from mfn_core.execution import BatchRules, ComputePool, EngineRecipe, available_
 from mfn_core.limits import Limiter, LimitMiddleware
 from mfn_core.middleware import Middleware
 from mfn_core.operation import Catalogue, Service
+from mfn_core.pages import SupportsPages
 from mfn_core.transport import SupportsPreflight, Transport
 
 __all__ = ["Server", "assemble"]
@@ -212,6 +213,8 @@ class Server:
         for provider in self._made[ComponentKind.SERVICE].values():
             services.extend(provider.services)
         self._catalogue.services = tuple(services)
+        made = [each for components in self._made.values() for each in components.values()]
+        self._catalogue.pages = tuple(page for each in made if isinstance(each, SupportsPages) for page in each.pages)
         try:
             return Dispatcher(
                 services,

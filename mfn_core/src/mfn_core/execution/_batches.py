@@ -151,7 +151,7 @@ def perform_together(batch: Batch) -> bool:
         found = batch.engine.run_batch([run.run for _, run in wanted])
         if len(found) != len(wanted):
             raise RuntimeError(f"{len(found)} states for {len(wanted)} runs")
-    except Exception:  # noqa: BLE001 - an engine's defect must not touch the other calls of the batch
+    except BaseException:  # noqa: BLE001 - whatever an engine does, no call of the batch may be left waiting
         _log.exception("%s: failed a batch of %d runs; each is done alone", name, len(wanted))
         for job, _ in wanted:
             job.perform()

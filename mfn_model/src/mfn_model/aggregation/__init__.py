@@ -26,7 +26,7 @@ arrive in pieces.
 from mfn_model.aggregation._accumulator import GradientAccumulator, GradientBudgetError
 from mfn_model.aggregation._coordinatewise import coordinate_median, coordinate_trimmed_mean
 from mfn_model.aggregation._geometric import GeometricMedian, NotConvergedError, geometric_median
-from mfn_model.aggregation._hierarchy import balanced_hierarchical_krum, hierarchical_krum
+from mfn_model.aggregation._hierarchy import balanced_hierarchical_krum, hierarchical_krum, most_borne
 from mfn_model.aggregation._krum import bulyan, krum, multi_krum
 from mfn_model.aggregation._results import Aggregate, HierarchicalAggregate
 from mfn_model.aggregation._rows import LARGEST_VALUE, Check, Gradients
@@ -48,5 +48,6 @@ __all__ = [
     "geometric_median",
     "hierarchical_krum",
     "krum",
+    "most_borne",
     "multi_krum",
 ]

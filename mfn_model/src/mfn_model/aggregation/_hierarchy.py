@@ -12,7 +12,7 @@ from mfn_model.aggregation._krum import mean_of
 from mfn_model.aggregation._results import HierarchicalAggregate, indices, others
 from mfn_model.aggregation._rows import Check, FloatArray, GradientRows, Gradients, IntArray, gradient_rows
 
-__all__ = ["balanced_hierarchical_krum", "hierarchical_krum"]
+__all__ = ["balanced_hierarchical_krum", "hierarchical_krum", "most_borne"]
 
 _SAMPLED_ABOVE = 1000  # clients
 _SELECTED_SHARE, _MEDIAN_SHARE = 0.7, 0.3
@@ -102,9 +102,9 @@ def balanced_hierarchical_krum(
     refuse(integer_problems("num_clusters", num_clusters, 1) + integer_problems("byzantine", byzantine, 0))
     rows = gradient_rows(gradients, check=check)
     tolerated = _tolerated(rows.clients, num_clusters)
-    if byzantine > _most_borne(rows.clients, num_clusters):
-        best = max(range(1, rows.clients + 1), key=lambda number: _most_borne(rows.clients, number))
-        most = _most_borne(rows.clients, best)
+    if byzantine > most_borne(rows.clients, num_clusters):
+        best = max(range(1, rows.clients + 1), key=lambda number: most_borne(rows.clients, number))
+        most = most_borne(rows.clients, best)
         remedy = f"num_clusters {best} bears most, byzantine {most}" if most >= 0 else "at least 9 are needed"
         raise ValueError(
             f"num_clusters {num_clusters} of {rows.clients} gradients does not bear byzantine {byzantine}; {remedy}"
@@ -133,8 +133,11 @@ def _tolerated(clients: int, clusters: int) -> int:
     return (clients // clusters - 3) // 2
 
 
-def _most_borne(clients: int, clusters: int) -> int:
-    """The greatest f that leaves at most (C − 3) // 2 representatives wrong; −1 where there is none."""
+def most_borne(clients: int, clusters: int) -> int:
+    """How many wrong gradients `balanced_hierarchical_krum` bears of so many in C clusters, both at least 1.
+
+    The greatest f that leaves at most (C − 3) // 2 representatives wrong; −1 where there is none.
+    """
     tolerated = _tolerated(clients, clusters)
     return ((clusters - 3) // 2 + 1) * (tolerated + 1) - 1 if tolerated >= 0 and clusters >= 3 else -1
 

@@ -1,4 +1,4 @@
-"""The token between the processes of one server: drawn by the first worker, read by the others and by the supervisor."""
+"""The token between the processes of one server: drawn by one worker, read by the others and by the supervisor."""
 
 from __future__ import annotations
 
@@ -49,9 +49,7 @@ class TokenFile:
             found = _parsed(file.read(LONGEST), owner)
             if found is not None:
                 return found
-            token = Token(
-                text=PREFIX + secrets.token_urlsafe(RANDOM_BYTES), expires=time.time() + valid_seconds
-            )
+            token = Token(text=PREFIX + secrets.token_urlsafe(RANDOM_BYTES), expires=time.time() + valid_seconds)
             file.seek(0)
             file.truncate()
             file.write(json.dumps({"owner": owner, "token": token.text, "expires": token.expires}).encode())

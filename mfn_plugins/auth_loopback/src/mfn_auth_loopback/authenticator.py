@@ -38,7 +38,7 @@ class LoopbackSettings:
     transport: str = setting(default="asgi", help="the transport whose page the printed link opens")
     beyond_loopback: bool = setting(
         default=False,
-        help="whether the server may have listeners that other machines reach; the token is believed from this one alone",
+        help="whether the server may have listeners that other machines reach; they still cannot use the token",
     )
 
 
@@ -46,7 +46,11 @@ class LoopbackAuthenticator:
     """Believes one token, between `start` and `stop`."""
 
     def __init__(
-        self, settings: LoopbackSettings, *, owner: Callable[[], int] = os.getppid, clock: Callable[[], float] = time.time
+        self,
+        settings: LoopbackSettings,
+        *,
+        owner: Callable[[], int] = os.getppid,
+        clock: Callable[[], float] = time.time,
     ) -> None:
         """Make it.
 

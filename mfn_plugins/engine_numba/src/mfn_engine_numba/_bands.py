@@ -145,7 +145,7 @@ class BandedGrid:
                 self._gather_bounds()
             if checked:
                 self._gather_tally()
-            self._exchange.settle(self._jobs, levels)
+            self._exchange.settle(self._jobs, levels, checked)
             if self.book[at.FAILED_STEP]:
                 return
             left -= levels

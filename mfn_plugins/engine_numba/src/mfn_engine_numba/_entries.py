@@ -129,8 +129,10 @@ def add_noise(jobs, band, noise):
     course.add_noise(book, cells, numbers, uint64_at(jobs[0, 3]), noise)
 
 
-@entry("void(int64[:, ::1], int64)")
-def settle(jobs, levels):
+@entry("void(int64[:, ::1], int64, int64)")
+def settle(jobs, levels, checked):
     course.settle_sweep(int64_at(jobs[0, 1]), float64_at(jobs[0, 2]), levels)
+    if checked:
+        course.find_failure(int64_at(jobs[0, 1]), levels)
 """
 """What a field in bands needs beside that."""

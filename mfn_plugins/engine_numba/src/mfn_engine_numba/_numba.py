@@ -53,7 +53,7 @@ _OPTIONS: Final[dict[str, Any]] = {
 }
 """How everything is compiled; `error_model` makes a division by zero give what IEEE 754 says."""
 _INNER: Final[dict[str, Any]] = {**_OPTIONS, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-"""How functions are compiled that nobody calls from Python, which saves a quarter of the time."""
+"""How functions are compiled that nobody calls from Python, which saves time."""
 
 
 class _WithoutAliases(CompilerBase):  # type: ignore[misc]  # numba has no types

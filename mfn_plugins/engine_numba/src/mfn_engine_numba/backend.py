@@ -65,11 +65,15 @@ class NumbaBackend:
             _log.info("kernels of %s are ready after %.1f s", model, time.perf_counter() - begun)
 
     async def stop(self) -> None:
-        """Ends the threads for large fields; sessions must be closed."""
+        """Ends the threads for large fields, as `close` does; not on the event loop."""
+        await asyncio.to_thread(self.close)
+
+    def close(self) -> None:
+        """Ends the threads for large fields, while no session is stepping; sessions opened later start new ones."""
         with self._lock:
             pool, self._pool = self._pool, None
         if pool is not None:
-            await asyncio.to_thread(pool.shutdown)
+            pool.shutdown()
 
     def compile(self, model: str) -> None:
         """Compiles what sessions of a model need, whichever of its species are switched on, or loads it.

@@ -76,6 +76,11 @@ class Buckets:
             self._make_room(now)
         return None
 
+    def left(self, key: str, *, rate: float, burst: float, now: float) -> float:
+        """Tokens that the bucket of `key` holds at `now`, 0 to `burst`."""
+        full_at = self._full_at.get(_kept(key), now)
+        return max(0.0, burst - max(0.0, full_at - now) * rate)
+
     def put_back(self, key: str, *, tokens: float, rate: float) -> None:
         """Give back tokens of a call that another limit then refused."""
         key = _kept(key)

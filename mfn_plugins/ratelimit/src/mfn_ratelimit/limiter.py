@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
-from mfn_core import Call, Code, ComponentContext, Lease, MfnError
+from mfn_core import Allowance, Call, Code, ComponentContext, Lease, MfnError
 from mfn_core.config import ConfigError, Problem, suggest
 from mfn_ratelimit.bucket import Buckets, Refusal
 from mfn_ratelimit.settings import PolicySettings, TokenBucketSettings
@@ -89,6 +90,7 @@ class TokenBucketLimiter:
             limit = each.policy.concurrent
             if limit and self._in_flight.get(each.owner, 0) >= limit:
                 raise _refused(each, f"{limit} calls in flight", "concurrent", RETRY_AFTER_SLOT)
+        call.allowance = partial(self._allowance, applied)
         now = self._clock()
         taken: list[_Applied] = []
         for each in applied:
@@ -120,6 +122,24 @@ class TokenBucketLimiter:
                     self._cell_steps.put_back(other.owner, tokens=cost, rate=other.policy.cell_steps_per_second)
                 raise _refused(each, f"{rate:g} cell-steps a second", "cell_steps", refusal.retry_after)
             taken.append(each)
+
+    def _allowance(self, applied: Sequence[_Applied]) -> Allowance:
+        """Of the policy that leaves the caller least."""
+        now = self._clock()
+        return min(
+            (
+                Allowance(
+                    policy=each.name,
+                    limit=int(each.policy.burst),
+                    remaining=int(
+                        self._calls.left(each.owner, rate=each.policy.rate, burst=each.policy.burst, now=now) + 1e-9
+                    ),
+                    window=each.policy.burst / each.policy.rate,
+                )
+                for each in applied
+            ),
+            key=lambda allowance: allowance.remaining,
+        )
 
     def _applied(self, call: Call) -> list[_Applied]:
         settings, principal = self._settings, call.principal

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from mfn_core.call import Request
 from mfn_core.errors import Code, MfnError
@@ -157,6 +157,14 @@ async def read_body(receive: Receive, *, limit: int, encoding: bytes | None) -> 
             return await decompressed(b"".join(parts), encoding, limit)
 
 
+class Reader(Protocol):
+    """Takes the messages of a request out of its body."""
+
+    async def read(self) -> bytes | None:
+        """The next message; None once the client has half-closed. Raises as `Inbound.read` does."""
+        ...
+
+
 class Exchange:
     """Both directions of a call that streams at least one of them.
 
@@ -166,7 +174,7 @@ class Exchange:
 
     __slots__ = ("_body", "_call", "_inbound", "_send", "_start", "started")
 
-    def __init__(self, inbound: Inbound, send: Send, *, body: Callable[[bytes], Awaitable[bytes]]) -> None:
+    def __init__(self, inbound: Reader, send: Send, *, body: Callable[[bytes], Awaitable[bytes]]) -> None:
         """Read from `inbound` and reply by `send`; `body` makes of a reply message what goes on the wire."""
         self._inbound = inbound
         self._send = send

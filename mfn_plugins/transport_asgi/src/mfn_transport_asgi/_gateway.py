@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mfn_core.call import Call, Metadata, Request
@@ -48,6 +48,8 @@ class Gateway:
         self._identifies = settings.tls is not None and settings.tls.client_ca is not None
         self._disconnects = disconnects
         offered = with_reflection(dispatcher.operations, settings.reflection, listen=settings.listen)
+        self.operations: Mapping[str, Operation] = offered
+        """What is offered here, by path."""
         self._routes = {path.encode(): operation for path, operation in offered.items()}
         self.active = 0
         """Requests whose reply has not been handed over to Envoy whole."""
@@ -113,8 +115,9 @@ class Gateway:
         fault: MfnError | None,
         inbound: AsyncIterator[bytes] | None = None,
         deliver: Callable[[bytes], Awaitable[None]] | None = None,
+        signed_path: str | None = None,
     ) -> Call:
-        """The call that a request makes."""
+        """The call that a request makes; `signed_path`: what a signature covers, where that is not the operation's."""
         return Call(
             id=self._dispatcher.new_call_id(),
             operation=operation,
@@ -127,6 +130,7 @@ class Gateway:
             deliver=deliver,
             fault=fault,
             protocol=self._protocol,
+            signed_path=signed_path,
         )
 
     async def dispatch(self, call: Call, stream: bytes | None) -> Outcome:

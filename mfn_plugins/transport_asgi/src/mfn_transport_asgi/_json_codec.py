@@ -15,7 +15,7 @@ from google.protobuf.message import Message
 from mfn_core.errors import FieldViolation, MfnError
 from mfn_transport_asgi._json_refusal import REFUSALS, explained, shown
 
-__all__ = ["json_to_protobuf", "protobuf_to_json"]
+__all__ = ["content_to_protobuf", "json_to_protobuf", "protobuf_to_json", "read_json"]
 
 MAX_DEPTH = 100
 """Messages within messages."""
@@ -29,8 +29,17 @@ def json_to_protobuf(message_type: type[Message], body: bytes) -> bytes:
     Raises:
         MfnError: INVALID_ARGUMENT, with the fields at fault where they can be told.
     """
+    return content_to_protobuf(message_type, read_json(body))
+
+
+def read_json(body: bytes) -> Any:
+    """What `body`, JSON in UTF-8, says.
+
+    Raises:
+        MfnError: INVALID_ARGUMENT: it is no JSON, or an object names a key twice.
+    """
     try:
-        content = json.loads(body.decode(), object_pairs_hook=_without_repetition)
+        return json.loads(body.decode(), object_pairs_hook=_without_repetition)
     except _RepeatedKeyError as repeated:
         raise _refused(
             [FieldViolation(field=shown(repeated.key), description="stands twice in one JSON object; keep one")]
@@ -39,6 +48,14 @@ def json_to_protobuf(message_type: type[Message], body: bytes) -> bytes:
         where = f": line {wrong.lineno}, column {wrong.colno}" if isinstance(wrong, json.JSONDecodeError) else ""
         text = f"the message of {len(body)} bytes is not valid JSON{where}"
         raise _refused([FieldViolation(field="", description=text)], because=wrong) from wrong
+
+
+def content_to_protobuf(message_type: type[Message], content: Any) -> bytes:
+    """The encoded message that JSON stands for, once it is read.
+
+    Raises:
+        MfnError: as `json_to_protobuf`.
+    """
     descriptor = message_type.DESCRIPTOR
     if not isinstance(content, dict) and not descriptor.full_name.startswith("google.protobuf."):
         # The library takes anything that is empty for an empty message.
@@ -48,22 +65,27 @@ def json_to_protobuf(message_type: type[Message], body: bytes) -> bytes:
     except REFUSALS as wrong:
         found = explained(content, message_type)
         if not found:
-            text = f"the message of {len(body)} bytes is not the JSON of a {descriptor.full_name}"
+            text = f"the message is not the JSON of a {descriptor.full_name}"
             found = [FieldViolation(field="", description=text)]
         raise _refused(found, because=wrong) from wrong
     encoded: bytes = message.SerializeToString()
     return encoded
 
 
-def protobuf_to_json(message_type: type[Message], raw: bytes, *, preserve_names: bool = False) -> bytes:
+def protobuf_to_json(message_type: type[Message], raw: bytes, *, plainly: bool = False) -> bytes:
     """An encoded message as JSON in UTF-8, on one line.
 
     Args:
         message_type: what `raw` is.
         raw: the encoded message.
-        preserve_names: whether fields are named as in their definition, `grid_size`; else `gridSize`.
+        plainly: whether fields are named as in their definition, `grid_size`, and zeros are written out; else
+            `gridSize`, and a zero is left out where it is what an absent field means.
     """
-    content = json_format.MessageToDict(message_type.FromString(raw), preserving_proto_field_name=preserve_names)
+    content = json_format.MessageToDict(
+        message_type.FromString(raw),
+        preserving_proto_field_name=plainly,
+        always_print_fields_with_no_presence=plainly,
+    )
     return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 

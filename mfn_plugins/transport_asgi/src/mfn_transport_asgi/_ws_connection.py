@@ -76,9 +76,7 @@ class _EndError(Exception):
 class Connection:
     """One socket, on the server's own loop."""
 
-    def __init__(
-        self, link: Link, door: Door, settings: WebSocketSettings, talk: Callable[[Connection], Talk]
-    ) -> None:
+    def __init__(self, link: Link, door: Door, settings: WebSocketSettings, talk: Callable[[Connection], Talk]) -> None:
         """Serve what `link` carries; `talk` makes what is spoken of on its path."""
         self.link = link
         self.door = door
@@ -92,9 +90,7 @@ class Connection:
         self._leaving = asyncio.Event()
         self._ended = False
 
-    def tell(
-        self, kind: str, payload: Mapping[str, Any] | None = None, *, stream_id: str | None = None
-    ) -> None:
+    def tell(self, kind: str, payload: Mapping[str, Any] | None = None, *, stream_id: str | None = None) -> None:
         """Answer."""
         if not self.outbox.answer(self.message(kind, payload, stream_id=stream_id)):
             raise _EndError(POLICY, "answers are not read")
@@ -132,11 +128,12 @@ class Connection:
     async def _until_the_end(self) -> _EndError:
         """Listen, send and keep alive; why this ended."""
         tasks = [
-            asyncio.create_task(work) for work in (self._listen(), self.outbox.run(), self._keep_alive(), self._depart())
+            asyncio.create_task(work)
+            for work in (self._listen(), self.outbox.run(), self._keep_alive(), self._depart())
         ]
         try:
             await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-            ended = next((each for each in tasks if each.done()))
+            ended = next(each for each in tasks if each.done())
             failed = ended.exception()
             if isinstance(failed, _EndError):
                 await self._talk.close()

@@ -60,7 +60,9 @@ def failure(error_code: str, outcome: Outcome) -> dict[str, Any]:
     error = outcome.error
     if error is not None:
         if error.violations:
-            content["violations"] = [{"field": each.field, "description": each.description} for each in error.violations]
+            content["violations"] = [
+                {"field": each.field, "description": each.description} for each in error.violations
+            ]
         if error.retry_after is not None:
             content["retry_after_ms"] = math.ceil(max(0.0, error.retry_after) * 1000)
         if error.details:

@@ -23,7 +23,6 @@ __all__ = ["OPERATION", "STREAMS", "Stream", "Told", "policy_of", "raw_parameter
 OPERATION = b"/mfn.v1.FieldService/Simulate"
 
 
-
 @frozen
 class Told:
     """A message of a stream."""
@@ -66,7 +65,11 @@ class _Parameters:
             value, fits = float(value), True
         if kind is int and isinstance(value, float) and value.is_integer():
             value, fits = int(value), True
-        if not fits or (kind is int and not -(1 << 31) <= value < 1 << 31) or (kind is float and not math.isfinite(value)):
+        if (
+            not fits
+            or (kind is int and not -(1 << 31) <= value < 1 << 31)
+            or (kind is float and not math.isfinite(value))
+        ):
             self.refuse(name, f"must be {what}")
             return default
         return value
@@ -95,7 +98,7 @@ def policy_of(given: Mapping[str, Any]) -> Policy | None:
 
 
 def _simulation(parameters: _Parameters, *, steps: int) -> pb.SimulateRequest:
-    """The part of the request that both streams have; every value is sent, so that no default depends on its absence."""
+    """The part of the request that both streams have; every value is sent, so that absence means nothing."""
     take = parameters.take
     spec = pb.SimulationSpec(
         model=take("model", "", str, "the name of a model"),

@@ -103,7 +103,11 @@ class _Subscription:
             patience=settings.patience_seconds,
         )
         names = ", ".join(each.value for each in Policy)
-        fault = None if policy else MfnError.invalid([FieldViolation(field="backpressure", description=f"must be one of: {names}")])
+        fault = (
+            None
+            if policy
+            else MfnError.invalid([FieldViolation(field="backpressure", description=f"must be one of: {names}")])
+        )
         self._call: Call = connection.door.call(
             connection.visitor,
             OPERATION,

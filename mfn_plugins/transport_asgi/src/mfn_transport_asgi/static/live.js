@@ -42,14 +42,23 @@ function linearRgb(lightness, chroma, hue) {
 }
 
 function colourMap() {
+  const lightness = (level) => 0.16 + 0.8 * (level / 255);
+  const hue = (level) => ((300 - 205 * (level / 255)) * Math.PI) / 180;
+  const most = Array.from({ length: 256 }, (_, level) => {
+    let chroma = 0.13;
+    while (linearRgb(lightness(level), chroma, hue(level)).some((value) => value < 0 || value > 1)) chroma -= 0.002;
+    return chroma;
+  });
+  const near = (values, level, far) => values.slice(Math.max(0, level - far), level + far + 1);
+  const least = most.map((_, level) => Math.min(...near(most, level, 30)));
+  const smooth = least.map((_, level) => {
+    const around = near(least, level, 30);
+    return around.reduce((sum, value) => sum + value, 0) / around.length;
+  });
   const table = new Uint8Array(256 * 4);
   for (let level = 0; level < 256; level++) {
-    const t = level / 255;
-    const lightness = 0.16 + 0.8 * t;
-    const hue = ((305 - 215 * t ** 0.9) * Math.PI) / 180;
-    let chroma = 0.03 + 0.12 * Math.sin(Math.PI * (0.1 + 0.78 * t));
-    while (linearRgb(lightness, chroma, hue).some((value) => value < 0 || value > 1)) chroma -= 0.001;
-    linearRgb(lightness, chroma, hue).forEach((v, channel) => {
+    linearRgb(lightness(level), smooth[level], hue(level)).forEach((value, channel) => {
+      const v = Math.min(1, Math.max(0, value));
       table[4 * level + channel] = Math.round(255 * (v <= 0.0031308 ? 12.92 * v : 1.055 * v ** (1 / 2.4) - 0.055));
     });
     table[4 * level + 3] = 255;
@@ -372,6 +381,7 @@ function settle() {
   $("pause").disabled = $("stop").disabled = !(state.open && state.running);
   $("pause").textContent = state.paused && state.running ? "Go on" : "Pause";
   for (const id of ["png", "csv", "npy"]) $(id).disabled = !state.frame;
+  showCall();
   if (!state.open) return;
   if (!state.running) setState("ready", "ready");
   else if (state.paused) setState("paused", "paused");
@@ -502,13 +512,15 @@ function curve(canvas, name, unitFactor) {
   context.beginPath();
   points.forEach((point, index) => context[index ? "lineTo" : "moveTo"](x(point.step), y(point[name])));
   context.stroke();
-  context.fillText(number(low * scaled, 3), 0, height - 2);
-  const text = number(high * scaled, 3);
+  let digits = 3;
+  while (digits < 9 && high > low && number(low * scaled, digits) === number(high * scaled, digits)) digits++;
+  context.fillText(number(low * scaled, digits), 0, height - 2);
+  const text = number(high * scaled, digits);
   context.textAlign = "right";
   context.fillText(`${text} ↑`, width, height - 2);
   context.textAlign = "left";
   canvas.setAttribute("role", "img");
-  canvas.setAttribute("aria-label", `${name}: from ${number(low * scaled, 3)} to ${text}, now ${number(points.at(-1)[name] * scaled)}`);
+  canvas.setAttribute("aria-label", `${name}: from ${number(low * scaled, digits)} to ${text}, now ${number(points.at(-1)[name] * scaled)}`);
 }
 
 function showCell() {

@@ -13,6 +13,8 @@ from typing import Any
 
 import websockets
 
+__all__ = ["Page", "chromium", "opened"]
+
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -63,9 +65,11 @@ class Page:
     async def until(self, script: str, seconds: float = 20.0) -> Any:
         """Wait in the page until an expression is true, looking at every frame that it draws."""
         return await self.run(
-            "new Promise((done, fail) => { const end = performance.now() + %d; const look = () => { const found = (%s);"
-            " if (found) done(found); else if (performance.now() > end) fail(new Error('not so in time: ' + %s));"
-            " else setTimeout(look, 5); }; look(); })" % (seconds * 1000, script, json.dumps(script))
+            "new Promise((done, fail) => {"
+            f" const end = performance.now() + {seconds * 1000:.0f}, text = {json.dumps(script)};"
+            f" const look = () => {{ const found = ({script}); if (found) done(found);"
+            " else if (performance.now() > end) fail(new Error('not so in time: ' + text)); else setTimeout(look, 5); };"
+            " look(); })"
         )
 
     async def click(self, selector: str) -> None:
@@ -82,7 +86,11 @@ class Page:
         """A key, down and up."""
         for kind in ("keyDown", "keyUp"):
             await self.send(
-                "Input.dispatchKeyEvent", type=kind, key=key, windowsVirtualKeyCode=code, text=text if kind == "keyDown" else ""
+                "Input.dispatchKeyEvent",
+                type=kind,
+                key=key,
+                windowsVirtualKeyCode=code,
+                text=text if kind == "keyDown" else "",
             )
 
     async def screenshot(self) -> bytes:
