@@ -11,6 +11,8 @@ ours to claim, it imports from this distribution (see `mfn_proto/_rules.py`); st
 definitions of options, do not import them. Stubs tell mypy what they leave open. The stub of the rules
 themselves is one line, because nobody reads them through it and protoc's has type errors.
 
+The comments of our definitions, which generated code does not have, are written into `comments.json`.
+
 No code is made of google/api: it comes with googleapis-common-protos. Its .proto files are carried for whoever
 reads ours.
 """
@@ -19,13 +21,15 @@ from __future__ import annotations
 
 import argparse
 import importlib.metadata
+import json
 import re
 import sys
 import tempfile
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 __all__ = ["generated", "main"]
 
@@ -33,6 +37,8 @@ _ROOT = Path(__file__).resolve().parent
 _SOURCES = _ROOT / "src"
 _THIRD_PARTY = Path("mfn_proto/third_party")
 _RULES = "buf/validate/validate.proto"
+_COMMENTS = Path("mfn_proto/comments.json")
+_DESCRIBED = "described.binpb"
 
 _RUNTIME_IMPORT = (
     "from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2",
@@ -66,11 +72,59 @@ def _protoc(include: Sequence[Path], out: Path, files: Sequence[str]) -> None:
         *(f"-I{path}" for path in (*include, well_known)),
         f"--python_out={out}",
         f"--pyi_out={out}",
+        f"--descriptor_set_out={out / _DESCRIBED}",
+        "--include_source_info",
         *files,
     ]
     status = protoc.main(arguments)
     if status != 0:
         raise RuntimeError(f"protoc failed with status {status} on {', '.join(files)}; its message stands above")
+
+
+def _comments(set_file: Path) -> bytes:
+    """What stands before each name in the definitions, as JSON: full name to text."""
+    from google.protobuf.descriptor_pb2 import FileDescriptorSet
+
+    found: dict[str, str] = {}
+    for file in FileDescriptorSet.FromString(set_file.read_bytes()).file:
+        places = dict(_places(file))
+        for location in file.source_code_info.location:
+            name = places.get(tuple(location.path))
+            if name is not None and location.leading_comments:
+                paragraphs = location.leading_comments.strip("\n").split("\n\n")
+                texts = (" ".join(line.strip() for line in each.splitlines()) for each in paragraphs)
+                found[name] = "\n\n".join(texts).strip()
+    return (json.dumps(found, indent=0, sort_keys=True, ensure_ascii=False) + "\n").encode()
+
+
+def _places(file: Any) -> Iterator[tuple[tuple[int, ...], str]]:
+    """Every full name of a file by its place: numbers of fields and indices of descriptor.proto."""
+    prefix = f"{file.package}." if file.package else ""
+    for i, service in enumerate(file.service):
+        yield (6, i), prefix + service.name
+        for j, method in enumerate(service.method):
+            yield (6, i, 2, j), f"{prefix}{service.name}.{method.name}"
+    for i, enum in enumerate(file.enum_type):
+        yield from _enum_places(enum, (5, i), prefix)
+    for i, message in enumerate(file.message_type):
+        yield from _message_places(message, (4, i), prefix)
+
+
+def _message_places(message: Any, place: tuple[int, ...], prefix: str) -> Iterator[tuple[tuple[int, ...], str]]:
+    name = prefix + message.name
+    yield place, name
+    for j, field in enumerate(message.field):
+        yield (*place, 2, j), f"{name}.{field.name}"
+    for j, nested in enumerate(message.nested_type):
+        yield from _message_places(nested, (*place, 3, j), f"{name}.")
+    for j, enum in enumerate(message.enum_type):
+        yield from _enum_places(enum, (*place, 4, j), f"{name}.")
+
+
+def _enum_places(enum: Any, place: tuple[int, ...], prefix: str) -> Iterator[tuple[tuple[int, ...], str]]:
+    yield place, prefix + enum.name
+    for j, value in enumerate(enum.value):
+        yield (*place, 2, j), f"{prefix}{enum.name}.{value.name}"
 
 
 def _adapted(name: Path, text: str) -> str:
@@ -112,6 +166,7 @@ def generated() -> dict[Path, bytes]:
             out = Path(scratch) / prefix
             out.mkdir(parents=True, exist_ok=True)
             _protoc(include, out, files)
+        found[_COMMENTS] = _comments(Path(scratch) / _DESCRIBED)
         for path in sorted(Path(scratch).rglob("*_pb2.py*")):
             name = path.relative_to(scratch)
             found[name] = _adapted(name, path.read_text("utf-8")).encode()
@@ -119,7 +174,8 @@ def generated() -> dict[Path, bytes]:
 
 
 def _committed() -> set[Path]:
-    return {path.relative_to(_SOURCES) for path in _SOURCES.rglob("*_pb2.py*") if path.suffix in {".py", ".pyi"}}
+    code = {path.relative_to(_SOURCES) for path in _SOURCES.rglob("*_pb2.py*") if path.suffix in {".py", ".pyi"}}
+    return code | ({_COMMENTS} if (_SOURCES / _COMMENTS).exists() else set())
 
 
 def differing() -> list[str]:

@@ -10,10 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 
+from mfn_core import ComponentContext, Page
 from mfn_core.assembly import is_loopback, plan
 from mfn_core.components import ComponentKind
 from mfn_core.config import ConfigError, Document
+from mfn_core.operation import Catalogue
 from mfn_core.server import Server, assemble
 from mfn_model import FieldSpec, mycelium_spec
 
@@ -49,6 +52,38 @@ def test_a_component_of_a_named_plugin_runs_with_its_defaults(tmp_path: Path) ->
     assert [c.name for c in planned.of(ComponentKind.TRANSPORT)] == ["line"]
     assert [c.path for c in planned.of(ComponentKind.LIMITER)] == ["limits.slots"]
     assert planned.of(ComponentKind.AUDIT_SINK)[0].config.path == tmp_path / "audit.jsonl"
+
+
+def test_what_components_offer_to_be_read_is_in_the_catalogue(tmp_path: Path) -> None:
+    class Observing:
+        def __init__(self) -> None:
+            self.pages = [Page(path="/metrics", content_type="text/plain", read=self.read)]
+
+        async def read(self) -> bytes:
+            return b""
+
+    planned = plan(document(tmp_path))
+    limiter = planned.of(ComponentKind.LIMITER)[0]
+    observing = Observing()
+
+    def factory(config: Any, context: ComponentContext) -> Any:
+        catalogues.append(context.catalogue)
+        return observing
+
+    catalogues: list[Catalogue] = []
+    registered = evolve(limiter.registered, spec=evolve(limiter.registered.spec, factory=factory))
+    changed = tuple(evolve(each, registered=registered) if each is limiter else each for each in planned.components)
+    Server(evolve(planned, components=changed))
+    assert catalogues[0].pages == tuple(observing.pages)
+
+
+@pytest.mark.parametrize("path", ["metrics", "/", "/a/", "/a?b", "/a b", "//a"])
+def test_a_page_has_a_plain_path(path: str) -> None:
+    async def read() -> bytes:
+        return b""
+
+    with pytest.raises(ValueError, match="path"):
+        Page(path=path, content_type="text/plain", read=read)
 
 
 def test_a_second_instance_has_a_table_of_its_own(tmp_path: Path) -> None:

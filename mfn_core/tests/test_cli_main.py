@@ -67,6 +67,7 @@ def test_a_public_name_imports_its_own_module_when_it_is_used() -> None:
 
 def test_the_exported_names_are_these() -> None:
     assert mfn_core.__all__ == [
+        "Allowance",
         "AuditRecord",
         "AuditSink",
         "Authenticator",
@@ -89,6 +90,7 @@ def test_the_exported_names_are_these() -> None:
         "NoSettings",
         "Operation",
         "Outcome",
+        "Page",
         "Peer",
         "Principal",
         "Problem",
@@ -102,6 +104,7 @@ def test_the_exported_names_are_these() -> None:
         "Shape",
         "SupportsBatch",
         "SupportsCheckpoint",
+        "SupportsPages",
         "SupportsRestore",
         "SupportsSpeed",
         "SupportsSteering",

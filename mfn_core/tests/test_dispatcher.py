@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
 import pytest
+from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.wrappers_pb2 import Int64Value, StringValue
 
 from mfn_core import (
@@ -745,3 +746,40 @@ def test_call_ids_are_24_hex_characters_and_never_repeat() -> None:
     ids = {target.new_call_id() for _ in range(10_000)}
     assert len(ids) == 10_000
     assert all(len(one) == 24 and int(one, 16) >= 0 for one in ids)
+
+
+@pytest.mark.parametrize(("own", "expected"), [("of the message", "of the message"), ("", "of the transport")])
+async def test_the_id_of_a_request_is_its_messages_and_else_what_the_transport_gave(own: str, expected: str) -> None:
+    file = descriptor_pb2.FileDescriptorProto(name="named.proto", package="named", syntax="proto3")
+    file.message_type.add(name="Named").field.add(
+        name="request_id", number=1, type=descriptor_pb2.FieldDescriptorProto.TYPE_STRING, label=1
+    )
+    pool = descriptor_pool.DescriptorPool()
+    pool.Add(file)
+    named: Any = message_factory.GetMessageClass(pool.FindMessageTypeByName("named.Named"))
+    op = Operation(
+        service="test.Service",
+        method="Call",
+        shape=Shape.UNARY,
+        request_type=named,
+        response_type=named,
+        handler=echo,
+    )
+    call = Call(
+        id="1",
+        operation=op,
+        transport="test",
+        metadata=Metadata(),
+        peer=Peer(address="unix:"),
+        request=Request(raw=named(request_id=own).SerializeToString()),
+    )
+    call.decoded_request_id = "of the transport"
+    assert (await dispatcher(op).dispatch(call)).code is Code.OK
+    assert call.request_id == expected
+
+
+async def test_a_dispatcher_tells_that_it_drains() -> None:
+    target = dispatcher(operation(Shape.UNARY, echo))
+    assert not target.draining
+    await target.drain(0)
+    assert target.draining

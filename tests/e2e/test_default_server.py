@@ -107,6 +107,18 @@ def test_its_key_is_in_a_file_for_its_owner_alone_that_the_screen_names(default:
     assert len(key.secret) == 32
 
 
+@pytest.mark.skipif(not {"auth_loopback", "transport_asgi"} <= PLUGINS, reason="needs the page and its token")
+def test_its_page_opens_by_the_link_on_the_screen_and_the_token_is_in_no_record(default: Default) -> None:
+    (token,) = re.findall(rf"^open http://{default.addresses['asgi']}/#token=(\S+)$", default.screen.read_text(), re.M)
+    file = default.directory / "mfn-local-token.json"
+    assert file.stat().st_mode & 0o777 == 0o600
+    assert json.loads(file.read_text())["token"] == token
+    for path in default.directory.iterdir():
+        assert path == file or token not in path.read_text()
+    command = Path(f"/proc/{default.process.pid}/cmdline").read_bytes()
+    assert token.encode() not in command
+
+
 @pytest.mark.parametrize("transport", TRANSPORTS)
 async def test_a_call_signed_with_that_key_works_and_one_without_does_not(default: Default, transport: str) -> None:
     (key,) = load_keys(default.keys_file)

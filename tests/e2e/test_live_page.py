@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import os
 import re
 import subprocess
 import sys
@@ -173,12 +174,11 @@ async def test_what_is_taken_away_is_what_mfn_simulate_gives(page: Page, tmp_pat
     call = await page.run("document.getElementById('call').textContent")
     words = call.replace("\\\n", " ").split()
     assert words[:2] == ["mfn", "simulate"]
-    words[words.index("--save") + 1] = str(tmp_path / "expected")
+    words[words.index("--save") + 1] = str(tmp_path / "expected.npy")
     command = [sys.executable, "-m", "mfn_core", *words[1:]]
     done = await asyncio.to_thread(subprocess.run, command, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
-    (saved,) = tmp_path.glob("expected*")
-    expected = np.load(saved)
+    expected = np.load(tmp_path / "expected.npy")
     got = np.load(io.BytesIO(await downloaded(page, "#npy", tmp_path)))
     assert got.dtype == expected.dtype
     assert np.array_equal(got, expected)
@@ -191,10 +191,28 @@ async def test_what_is_taken_away_is_what_mfn_simulate_gives(page: Page, tmp_pat
 
 
 async def test_the_call_is_shown_in_three_forms(page: Page) -> None:
-    for form, beginning in (("python", "import mfn"), ("curl", "BODY='{"), ("mfn", "mfn simulate --model mycelium")):
+    for form, beginning in (
+        ("python", "import mfn"),
+        ("curl", "curl -s http://127.0.0.1:"),
+        ("mfn", "mfn simulate --model mycelium"),
+    ):
         await page.click(f"#tab-{form}")
         assert (await page.run("document.getElementById('call').textContent")).startswith(beginning)
         assert await page.run(f"document.getElementById('tab-{form}').getAttribute('aria-selected')") == "true"
+
+
+async def test_the_call_for_curl_works_as_it_is_shown(page: Page) -> None:
+    await setting(page, "grid", "32")
+    await setting(page, "total", "20")
+    await page.click("#tab-curl")
+    call = await page.run("document.getElementById('call').textContent")
+    environment = {**os.environ, "MFN_TOKEN": await page.run("sessionStorage.getItem('token')")}
+    command = ["sh", "-c", call]
+    done = await asyncio.to_thread(
+        subprocess.run, command, capture_output=True, text=True, timeout=60, check=False, env=environment
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout.splitlines()[-1])["frame"]["step"] in (20, "20"), done.stdout
 
 
 async def test_a_lost_connection_is_taken_up_again_and_the_run_goes_on(page: Page) -> None:

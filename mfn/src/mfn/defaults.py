@@ -28,7 +28,7 @@ KEY_ID = "local"
 
 KEYS_FILE = "mfn-local-keys.toml"
 AUDIT_FILE = "mfn-local-audit.jsonl"
-TOKEN_FILE = "mfn-local-token.json"
+TOKEN_FILE = "mfn-local-token.json"  # noqa: S105 - the name of a file
 
 
 def document(directory: Path) -> Document:

@@ -84,5 +84,7 @@ def _of_connection(call: Call, opening: Call) -> Principal:
         raise unauthenticated("the connection was not authenticated")
     call.key_id = opening.key_id
     if principal.method != ANONYMOUS and not call.peer.encrypted and not call.peer.is_local:
-        raise unauthenticated("what is said on a connection after its opening is not signed, and this one is in the clear")
+        raise unauthenticated(
+            "what is said on a connection after its opening is not signed, and this one is in the clear"
+        )
     return principal

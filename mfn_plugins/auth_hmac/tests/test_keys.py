@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import json
 import logging
 import time
@@ -136,6 +137,53 @@ def test_sign_prints_headers_that_verify(path: Path, tmp_path: Path) -> None:
     )
     curl = CliRunner().invoke(sign, ["/a.B/C", "-k", str(path), "--key-id", "a", "--stream", "--curl"]).output
     assert "-H 'x-mfn-content-sha256: STREAM'" in curl
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["--http", "POST /simulate?x=1", "--data", '{"seed": 7}'],
+        ["--http", "POST", "/simulate?x=1", "--data", '{"seed": 7}'],
+        ["--http", "POST /simulate?x=1", "--data", "@{body}"],
+        ["--http", "POST /simulate?x=1", "-d", "{body}"],
+    ],
+)
+def test_sign_covers_method_path_query_and_body_of_rest(path: Path, tmp_path: Path, words: list[str]) -> None:
+    key = new(path, "a")
+    body = tmp_path / "body"
+    body.write_bytes(b'{"seed": 7}')
+    given = [word.replace("{body}", str(body)) for word in words]
+    done = CliRunner().invoke(sign, [*given, "-k", str(path), "--key-id", "a"])
+    assert done.exit_code == 0, done.output
+    headers = dict(line.split(": ", 1) for line in done.output.splitlines())
+    assert headers["x-mfn-content-sha256"] == hashlib.sha256(b'{"seed": 7}').hexdigest()
+    assert verify_signature(
+        key.secret,
+        "POST /simulate?x=1",
+        headers["x-mfn-timestamp"],
+        headers["x-mfn-nonce"],
+        headers["x-mfn-content-sha256"],
+        headers["x-mfn-signature"],
+    )
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ([], "give METHOD"),
+        (["--http", "POST"], "give METHOD"),
+        (["/a.B/C", "--http", "POST /a.B/C"], "give METHOD"),
+        (["/a.B/C", "--data", "x", "--stream"], "exclude each other"),
+        (["/a.B/C", "--data", "@nowhere"], "nowhere: no such file"),
+        (["--http", "post /simulate"], "upper-case"),
+        (["--http", "POST simulate"], "request target"),
+    ],
+)
+def test_sign_says_what_it_cannot_sign(path: Path, words: list[str], said: str) -> None:
+    new(path, "a")
+    done = CliRunner().invoke(sign, [*words, "-k", str(path), "--key-id", "a"])
+    assert done.exit_code != 0
+    assert said in done.output
 
 
 # A server that runs.

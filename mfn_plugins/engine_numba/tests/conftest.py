@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -52,10 +53,10 @@ EXPLOSIVE = FieldModel(
 
 
 @pytest.fixture(scope="session")
-def kernels(tmp_path_factory: pytest.TempPathFactory, worker_id: str) -> Path:
+def kernels(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The directory. Workers of one run have a parent directory in common."""
     own = tmp_path_factory.getbasetemp()
-    directory = (own if worker_id == "master" else own.parent) / "kernels"
+    directory = (own.parent if "PYTEST_XDIST_WORKER" in os.environ else own) / "kernels"
     directory.mkdir(mode=0o700, exist_ok=True)
     return directory
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
+import statistics
 import tracemalloc
 from collections.abc import Callable
 from typing import Any
@@ -82,12 +84,15 @@ def test_a_small_grid_does_many_steps_between_two_looks(backend: NumbaBackend) -
     assert session.step(10**9, CancelledAfter(1)) > 10_000
 
 
-def test_a_slice_that_was_held_up_makes_the_next_ones_shorter_but_not_for_good(backend: NumbaBackend) -> None:
-    session = backend.open(mycelium_spec(grid_size=64))
-    before = session._speed
-    session._speed = 1e12  # as if a slice had been far too long
-    session.step(20_000, NEVER)
-    assert before / 20 < session._speed < 1e12
+@pytest.mark.parametrize("guess", [2e7, 2e10])
+def test_slices_adapt_to_the_speed_that_is_found(backend: NumbaBackend, guess: float) -> None:
+    session = backend.open(mycelium_spec(grid_size=64, turing_enabled=False))
+    session._speed = guess
+    token = CancelledAfter(25)
+    session.step(10**9, token)
+    assert 1e8 < session._speed < 1.9e10
+    gaps = [later - earlier for earlier, later in itertools.pairwise(token.times)]
+    assert statistics.median(gaps[5:]) < 0.1
 
 
 def test_a_number_of_steps_that_is_no_integer_is_refused(backend: NumbaBackend) -> None:

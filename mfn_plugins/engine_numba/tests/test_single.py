@@ -83,7 +83,7 @@ def test_a_checkpoint_goes_on_bit_for_bit(single: NumbaBackend) -> None:
 
 
 def test_the_state_after_a_step_is_that_of_single_precision_arithmetic(single: NumbaBackend) -> None:
-    spec = mycelium_rd_spec(seed=5, grid_size=16, spike_probability=0.0, turing_enabled=False)
+    spec = mycelium_rd_spec(seed=5, grid_size=16, spike_probability=0.0)
     field = after(single, spec, 0).field.astype(np.float32)
     neighbours = np.roll(field, 1, 0) + np.roll(field, -1, 0) + np.roll(field, 1, 1) + np.roll(field, -1, 1)
     expected = field + np.float32(0.18) * (neighbours - np.float32(4.0) * field)

@@ -122,7 +122,7 @@ def test_the_processor_is_that_of_this_machine_unless_numba_was_told_otherwise(m
 def unfused(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
     """A kernel without the fused multiply-add, compiled here and now."""
     cache = ModuleCache(tmp_path_factory.mktemp("unfused") / "none")
-    return cache.module(lambda kept: text(mycelium_rd_spec(), fused=False))
+    return cache.module(lambda kept: text(mycelium_rd_spec(turing_enabled=False), fused=False))
 
 
 @pytest.mark.timeout(300)  # a kernel is compiled
@@ -131,7 +131,7 @@ def test_without_a_fused_multiply_add_the_numbers_are_the_same(
 ) -> None:
     backend = NumbaBackend(cache_dir=kernels)
     monkeypatch.setattr(backend._kernels, "kernel", lambda model, dynamics, banded=False: unfused)
-    spec = mycelium_rd_spec(seed=1, grid_size=24, spike_probability=0.9)
+    spec = mycelium_rd_spec(seed=1, grid_size=24, spike_probability=0.9, turing_enabled=False)
     session = backend.open(spec)
     session.step(60, NEVER)
     assert np.array_equal(session.state().field, reference(spec, 60).field)

@@ -307,3 +307,27 @@ def test_a_policy_that_does_not_exist_is_named_with_what_is_meant() -> None:
 def test_a_policy_out_of_its_bounds_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         PolicySettings(**wrong)
+
+
+async def test_a_call_tells_what_is_left_of_the_limit_that_leaves_least() -> None:
+    clock = Clock()
+    call = SUITE.call()
+    tight = PolicySettings(rate=1.0, burst=4)
+    target = limiter(clock, rate=10.0, burst=100, policies={"tight": tight}, operations={call.operation.path: "tight"})
+    assert call.allowance is None
+    await target.admit(call)
+    assert call.allowance is not None
+    left = call.allowance()
+    assert (left.policy, left.limit, left.remaining, left.window) == ("tight", 4, 3, 4.0)
+    for _ in range(3):
+        await target.admit(SUITE.call())
+    assert call.allowance().remaining == 0
+    refused = SUITE.call()
+    with pytest.raises(MfnError):
+        await target.admit(refused)
+    assert refused.allowance is not None
+    assert refused.allowance().remaining == 0
+    clock.now += 2.0
+    assert refused.allowance().remaining == 2
+    clock.now += 100.0
+    assert refused.allowance().remaining == 4

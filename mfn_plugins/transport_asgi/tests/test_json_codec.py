@@ -43,7 +43,14 @@ def test_fields_are_read_in_both_spellings() -> None:
 def test_fields_are_written_in_the_spelling_that_is_asked_for() -> None:
     raw = w1.SimulationRequest(grid_size=32).SerializeToString()
     assert protobuf_to_json(w1.SimulationRequest, raw) == b'{"gridSize":32}'
-    assert protobuf_to_json(w1.SimulationRequest, raw, preserve_names=True) == b'{"grid_size":32}'
+    assert protobuf_to_json(w1.SimulationRequest, raw, plainly=True).startswith(b'{"grid_size":32,')
+
+
+def test_zeros_are_written_where_that_is_asked_for() -> None:
+    raw = w1.SimulationFrame(step=3).SerializeToString()
+    assert protobuf_to_json(w1.SimulationFrame, raw) == b'{"step":3}'
+    plain = json.loads(protobuf_to_json(w1.SimulationFrame, raw, plainly=True))
+    assert (plain["step"], plain["growth_events"], plain["is_final"], plain["pot_min_mV"]) == (3, 0, False, 0.0)
 
 
 @given(value=st.floats())

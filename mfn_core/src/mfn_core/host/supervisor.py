@@ -248,15 +248,16 @@ class _Supervisor:
                 await asyncio.gather(started, return_exceptions=True)
 
     def _announce(self, addresses: Mapping[str, Sequence[str]]) -> None:
-        """One line on standard output, which a script may wait for."""
+        """What the components tell the person who started the server, then one line on standard output, which a script
+        may wait for."""
         if not self._announced:
             self._announced = True
-            listening = " ".join(f"{name}={address}" for name, found in addresses.items() for address in found)
-            print(f"mfn ready {listening}", file=sys.stdout, flush=True)  # noqa: T201 - it is this command's output
             for component in self._plan.components:
                 announce = component.spec.announce
                 for line in () if announce is None else announce(component.config, self._plan, addresses):
                     print(line, file=sys.stderr, flush=True)  # noqa: T201 - for a person, and in no log
+            listening = " ".join(f"{name}={address}" for name, found in addresses.items() for address in found)
+            print(f"mfn ready {listening}", file=sys.stdout, flush=True)  # noqa: T201 - it is this command's output
 
     def _settle(self, addresses: Mapping[str, Sequence[str]]) -> None:
         """Let a worker that is started again listen where callers know it to, where port 0 asked for any port."""

@@ -1,4 +1,4 @@
-"""A whole call in compiled code: spikes are drawn, sweeps are planned and done, noise is added.
+"""What stands around the sweeps of a call: spikes are drawn, sweeps are planned, noise is added, accounts are kept.
 
 Before each sweep the spikes of its steps are drawn, in the order of the steps. Interval arithmetic then tells for how
 many steps no kick, no clipping and no number that is not finite is possible (`outlook`, generated from the model); so
@@ -31,7 +31,6 @@ from mfn_engine_numba._memory import (
     LANES,
     LEVELS,
     NOISE_WORDS,
-    NOISES,
     NUMBERS_AMPLITUDES,
     NUMBERS_BOUNDS,
     NUMBERS_DRAWN,
@@ -49,9 +48,9 @@ from mfn_engine_numba._memory import (
 )
 from mfn_engine_numba._numba import compiled, row_kernel, shifted
 from mfn_engine_numba._pcg64 import fill_normal, integer_below, normal, uniform
-from mfn_engine_numba._sweep import count_not_finite, examine
+from mfn_engine_numba._sweep import count_not_finite
 
-__all__ = ["add_noise", "advance_of", "confine_of", "draw_spikes", "find_failure", "plan_of", "settle_sweep"]
+__all__ = ["add_noise", "confine_of", "draw_spikes", "find_failure", "plan_of", "settle_sweep"]
 
 _FEWEST_QUIET: Final = 4
 """A shorter prospect of quiet costs more to establish than the checks do."""
@@ -205,35 +204,3 @@ def confine_of(confine: Any, close: Any) -> Any:
             close(cells, slot, book[PITCH], book[COLUMNS], book[LANES], book[BOUNDARY])
 
     return confine_all
-
-
-def advance_of(sweep: Any, plan_sweep: Any, confine_all: Any) -> Any:
-    """The compiled whole of a model."""
-
-    @compiled
-    def advance(book: Any, cells: Any, numbers: Any, generator: Any, steps: Any) -> None:
-        """Takes a field through `steps` steps, or until a number is not finite: then `FAILED_STEP` is set."""
-        left = steps
-        while left > 0:
-            if book[NOISES]:
-                levels, checked, examined = 1, 2, 0
-                draw_spikes(book, numbers, generator, 0)
-            else:
-                levels, checked, examined = plan_sweep(book, numbers, generator, left)
-                if levels == 0:
-                    examine(book, cells, numbers)
-                    continue
-            sweep(book, cells, numbers, book, numbers, levels, checked, examined)
-            if book[NOISES]:
-                for noise in range(book[NOISES]):
-                    add_noise(book, cells, numbers, generator, noise)
-                confine_all(book, cells)
-                book[BOUNDS_KNOWN] = 0
-            settle_sweep(book, numbers, levels)
-            if checked:
-                find_failure(book, levels)
-                if book[FAILED_STEP]:
-                    return
-            left -= levels
-
-    return advance

@@ -21,7 +21,7 @@ from numpy import float32, float64, int64
 from mfn_engine_numba import _advance as course
 from mfn_engine_numba import _intervals as interval
 from mfn_engine_numba import _storing as storing
-from mfn_engine_numba._memory import BOUNDARY, DIRICHLET, NOISES
+from mfn_engine_numba._memory import BOUNDARY, BOUNDS_KNOWN, DIRICHLET, FAILED_STEP, NOISES
 from mfn_engine_numba._numba import chosen, compiled, float64_at, fused, greater, int64_at, lesser, row_kernel, shifted
 from mfn_engine_numba._numba import uint64_at
 from mfn_engine_numba._numba import {precision}_at as cells_at
@@ -37,17 +37,38 @@ MINUS_FOUR = {precision}(-4.0)
 """
 
 WHOLE: Final = """
-sweep_rows = sweep_of(update, kick, confine, close)
+sweep = sweep_of(update, kick, confine, close)
 plan_sweep = course.plan_of(outlook)
 confine_rows = course.confine_of(confine, close)
-advance = course.advance_of(sweep_rows, plan_sweep, confine_rows)
 
 
 @entry("void(int64[:, ::1])")
 def run(jobs):
     for job in range(jobs.shape[0]):
         cells, book = cells_at(jobs[job, 0]), int64_at(jobs[job, 1])
-        advance(book, cells, float64_at(jobs[job, 2]), uint64_at(jobs[job, 3]), jobs[job, 4])
+        numbers, generator = float64_at(jobs[job, 2]), uint64_at(jobs[job, 3])
+        left = jobs[job, 4]
+        while left > 0:
+            if book[NOISES]:
+                levels, checked, examined = 1, 2, 0
+                course.draw_spikes(book, numbers, generator, 0)
+            else:
+                levels, checked, examined = plan_sweep(book, numbers, generator, left)
+                if levels == 0:
+                    examine(book, cells, numbers)
+                    continue
+            sweep(book, cells, numbers, book, numbers, levels, checked, examined)
+            if book[NOISES]:
+                for noise in range(book[NOISES]):
+                    course.add_noise(book, cells, numbers, generator, noise)
+                confine_rows(book, cells)
+                book[BOUNDS_KNOWN] = 0
+            course.settle_sweep(book, numbers, levels)
+            if checked:
+                course.find_failure(book, levels)
+                if book[FAILED_STEP]:
+                    break
+            left -= levels
 """
 """Takes fields through their steps, one after the other."""
 

@@ -7,6 +7,7 @@ import hashlib
 import platform
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from types import ModuleType
@@ -141,6 +142,7 @@ class Kernels:
         """
         if type(spec.parameters) is not ParameterValues or not _sound(spec.grid_size, spec.seed):
             check(spec)
+            spec = replace(spec)
         key = (spec.model, spec.boundary, spec.grid_size, spec.parameters)
         found = self._prepared.get(key)
         if found is None:

@@ -26,6 +26,9 @@ SLICE_SECONDS: Final = 0.004
 _SLOWEST: Final = 1e7
 """Cell-steps a second that are taken for granted: one slice that was held up must not make all others short."""
 
+_MEASURABLE: Final = 2e-5
+"""Seconds; what took less says more of the clock than of the engine."""
+
 
 class NumbaSession:
     """One trajectory; also supports steering and checkpoints. `NumbaBackend` makes them.
@@ -90,16 +93,22 @@ class NumbaSession:
         done = 0
         while done < n and not cancel.is_set():
             count = min(n - done, max(1, int(self._speed * SLICE_SECONDS / self._cells)))
-            begun = time.perf_counter()
+            timed = count < n  # of more than one slice
+            # Not the time of day: a slice that waited for a core was not slow.
+            begun = time.thread_time() if timed else 0.0
             grid.advance(count)
-            seconds = time.perf_counter() - begun
             done += count
             if grid.book[at.FAILED_STEP]:
                 self._failure = failure_of(grid, self._prepared)
                 raise self._failure
-            if seconds > SLICE_SECONDS / 16:
-                self._speed = max(_SLOWEST, (self._speed + self._cells * count / seconds) / 2)
+            if timed:
+                self._learn(count, time.thread_time() - begun)
         return done
+
+    def _learn(self, count: int, seconds: float) -> None:
+        """Corrects the speed that the length of slices is made from."""
+        if seconds > _MEASURABLE:
+            self._speed = max(_SLOWEST, (self._speed + self._cells * count / seconds) / 2)
 
     def state(self) -> FieldState:
         """A snapshot of every species; see `mfn_core.compute.Session`."""

@@ -15,7 +15,18 @@ if TYPE_CHECKING:
     from mfn_core.call import Call
     from mfn_transport_asgi._base64_text import TextDecoder
 
-__all__ = ["Exchange", "Inbound", "compressed", "decompressed", "off_loop", "read_body", "read_single", "reply_body"]
+__all__ = [
+    "ClientGoneError",
+    "Exchange",
+    "Inbound",
+    "Reader",
+    "compressed",
+    "decompressed",
+    "off_loop",
+    "read_body",
+    "read_single",
+    "reply_body",
+]
 
 OFFLOAD_BYTES = 16 * 1024
 """Messages from this size on are compressed, decompressed and transcoded in a thread, so that other calls go on."""

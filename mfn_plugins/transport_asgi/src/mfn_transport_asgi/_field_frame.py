@@ -89,6 +89,7 @@ def encode_frame(frame: pb.Frame, *, quantised: bool) -> bytes:
 
 def _quantise(field: NDArray[np.floating]) -> tuple[bytes, float, float]:
     """The numbers in 256 levels, the step between two, and the lowest."""
+    field = field.astype(np.float64)  # in which the least step of a narrower field is no zero
     low, high = float(field.min()), float(field.max())
     scale = (high - low) / LEVELS
     if scale <= 0.0 or not math.isfinite(scale):

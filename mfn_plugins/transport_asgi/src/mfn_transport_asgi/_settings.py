@@ -97,6 +97,15 @@ class AsgiSettings:
     )
     reflection: ReflectionMode = setting(default="auto", help=REFLECTION_HELP)
     websocket: WebSocketSettings = setting(factory=WebSocketSettings, help="WebSockets, and what bounds them")
+    heartbeat_seconds: float = setting(
+        default=15.0,
+        help="silence after which a stream of server-sent events is kept alive by a comment",
+        unit="seconds",
+        validator=between(0.01, 3600.0),
+    )
+    docs: bool = setting(
+        default=True, help="whether /openapi.json and the page /docs are served; they need no credentials"
+    )
     page: bool = setting(default=True, help="whether the live page is served at /")
     loop: Literal["asyncio", "uvloop"] = setting(default="uvloop", help="event loop of the worker", validator=None)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from mfn_core.dispatcher import Dispatcher
+from mfn_core.operation import Catalogue
 from mfn_transport_asgi._admin import Admin
 from mfn_transport_asgi._asgi import WireProtocol
 from mfn_transport_asgi._binding import probe
@@ -29,8 +30,9 @@ FLUSH_POLL_SECONDS = 0.005
 class AsgiTransport:
     """One listener, served by the Envoy that this process is."""
 
-    def __init__(self, name: str, settings: AsgiSettings) -> None:
-        """Serve under the name of the transport in the configuration."""
+    def __init__(self, name: str, settings: AsgiSettings, catalogue: Catalogue | None = None) -> None:
+        """Serve under the name of the transport in the configuration, with the pages of `catalogue`."""
+        self._catalogue = catalogue or Catalogue()
         self._name = name
         self._settings = settings
         self._addresses: Sequence[str] = ()
@@ -65,6 +67,7 @@ class AsgiTransport:
         from mfn_transport_asgi._grpc import GrpcProtocol
         from mfn_transport_asgi._grpc_web import GrpcWebProtocol
         from mfn_transport_asgi._page import PageProtocol
+        from mfn_transport_asgi._rest import RestProtocol
 
         if application.handover is None:
             raise OSError("the asgi transport lives in a worker of its own kind; start the server with `mfn serve`")
@@ -75,6 +78,11 @@ class AsgiTransport:
             self._protocols.append(kind(dispatcher, self._name, self._settings, application.disconnects))
         if self._settings.page:
             self._protocols.append(PageProtocol())
+        # The last to be asked: it takes what is nobody else's.
+        rest = RestProtocol(
+            dispatcher, self._name, self._settings, application.disconnects, pages=self._catalogue.pages
+        )
+        self._protocols.append(rest)
         for protocol in self._protocols:
             protocol.start()
             application.speak(protocol)

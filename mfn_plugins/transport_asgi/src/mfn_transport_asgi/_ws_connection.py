@@ -33,6 +33,9 @@ PROTOCOL_VERSION = "1.0"
 CLOSING_SECONDS = 2.0
 """Time that a client has to be sent what is left, and to answer the closing handshake."""
 
+_BEGINNINGS = ("subscribe", "start", "resume_session")
+"""What begins a call, on any path."""
+
 NORMAL, GOING_AWAY, NOT_TEXT, NOT_JSON, POLICY, TRY_LATER = 1000, 1001, 1003, 1007, 1008, 1013
 """Closing codes of RFC 6455, section 7.4."""
 
@@ -224,7 +227,7 @@ class Connection:
                 await self._authenticate(message.payload)
             case _:
                 if await self._known():
-                    if self._leaving.is_set():
+                    if self._leaving.is_set() and message.type in _BEGINNINGS:
                         self._refuse("SUBSCRIBE_ERROR", "the server is shutting down; connect anew", message.stream_id)
                     elif not await self._talk.take(message):
                         self._refuse("SUBSCRIBE_FAILED", f"unknown type {message.type[:64]!r}", message.stream_id)

@@ -27,7 +27,7 @@ def mfn_transports() -> Sequence[ComponentSpec]:
             name="asgi",
             config=AsgiSettings,
             factory=_transport,
-            summary="gRPC, gRPC-Web and Connect by Envoy, with the server's Python inside it",
+            summary="gRPC, gRPC-Web, Connect and REST by Envoy, with the server's Python inside it",
             host=_host,
             examples={
                 "Loopback": '[transports.asgi]\nlisten = "127.0.0.1:8080"\n',
@@ -66,7 +66,7 @@ def mfn_check(plan: Plan) -> Iterable[Problem]:
 def _transport(config: AsgiSettings, context: ComponentContext) -> Transport:
     from mfn_transport_asgi._transport import AsgiTransport
 
-    return AsgiTransport(context.name, config)
+    return AsgiTransport(context.name, config, context.catalogue)
 
 
 def _host(configs: Mapping[str, Any]) -> WorkerHost:

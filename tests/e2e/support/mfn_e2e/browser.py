@@ -43,6 +43,8 @@ class Page:
                 self.log.append(json.dumps(message["params"]["exceptionDetails"])[:2000])
             elif message["method"] == "Log.entryAdded":
                 entry = message["params"]["entry"]
+                if "willReadFrequently" in entry["text"]:
+                    continue  # of the tests, which read what the page only draws
                 self.log.append(f"{entry['level']}: {entry['text']} {entry.get('url', '')}")
 
     async def send(self, method: str, **params: Any) -> Any:
@@ -68,7 +70,8 @@ class Page:
             "new Promise((done, fail) => {"
             f" const end = performance.now() + {seconds * 1000:.0f}, text = {json.dumps(script)};"
             f" const look = () => {{ const found = ({script}); if (found) done(found);"
-            " else if (performance.now() > end) fail(new Error('not so in time: ' + text)); else setTimeout(look, 5); };"
+            " else if (performance.now() > end) fail(new Error('not so in time: ' + text));"
+            " else setTimeout(look, 5); };"
             " look(); })"
         )
 

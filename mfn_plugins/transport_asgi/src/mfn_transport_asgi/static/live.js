@@ -175,6 +175,7 @@ async function ready() {
   state.attempts = 0;
   state.open = true;
   $("entry").hidden = true;
+  delete document.body.dataset.locked;
   await loadModels();
   veil(null);
   if (state.session && state.running) {
@@ -326,7 +327,7 @@ function grow() {
     model: state.model.name, grid, seed: Number($("seed").value), total, every,
     boundary: state.model.boundaries.length > 1 ? $("boundary").value : "", values: { ...state.values },
     unit: state.model.species[0].unit, encoding: grid <= 256 ? "float64" : "float32",
-    boundaries: state.model.boundaries, potential: state.model.potential,
+    switches: switchesOf(state.model), ownBoundary: state.model.boundaries[0],
   };
   state.history = [];
   state.stride = 1;
@@ -365,7 +366,7 @@ function pause() {
 
 function steered() {
   state.steered = true;
-  $("call-note").hidden = false;
+  showCall();
 }
 
 function settle() {
@@ -645,38 +646,39 @@ function saveNpy() {
   save(new Blob([head, padded, frame.cells]), "npy");
 }
 
+const switchesOf = (model) =>
+  new Set(model.parameters.filter((each) => each.kind === "PARAMETER_KIND_SWITCH").map((each) => each.name));
+
 function currentSpec() {
   return state.running || state.frame ? state.spec : {
     model: state.model.name, grid: Number($("grid").value), seed: Number($("seed").value) || 0,
     total: Number($("total").value) || null, boundary: state.model.boundaries.length > 1 ? $("boundary").value : "",
-    values: state.values, boundaries: state.model.boundaries,
+    values: state.values, switches: switchesOf(state.model),
   };
 }
 
 const CALLS = {
   mfn: (spec, steps) => [
     `mfn simulate --model ${spec.model} --grid ${spec.grid} --seed ${spec.seed} --steps ${steps}`,
-    ...Object.entries(spec.values).map(([name, value]) => `  --set ${name}=${value}`),
+    ...Object.entries(spec.values).map(([name, value]) => `  --set ${name}=${spec.switches.has(name) ? value !== 0 : value}`),
     "  --save field.npy",
   ].join(" \\\n"),
   python: (spec, steps) => [
     "import mfn", "",
     "result = mfn.simulate(",
     `    model=${JSON.stringify(spec.model)}, grid_size=${spec.grid}, seed=${spec.seed}, steps=${steps},`,
-    ...Object.entries(spec.values).map(([name, value]) => `    ${name}=${value},`),
+    ...Object.entries(spec.values).map(([name, value]) => `    ${name}=${spec.switches.has(name) ? (value ? "True" : "False") : value},`),
     ")", "print(result.field.mean())",
   ].join("\n"),
   curl: (spec, steps) => {
-    const simulation = { model: spec.model, gridSize: spec.grid, seed: spec.seed, parameterValues: spec.values };
+    const simulation = { model: spec.model, grid_size: spec.grid, seed: spec.seed, parameter_values: spec.values };
     if (spec.boundary) simulation.boundary = spec.boundary;
-    const body = JSON.stringify({ simulation, steps, frames: { everyNSteps: Math.max(1, steps) } });
+    const body = JSON.stringify({ simulation, steps, frames: { every_n_steps: Math.max(1, steps) } });
     return [
-      `BODY='${body}'`,
-      "{ printf '\\0'; printf '%08x' ${#BODY} | xxd -r -p; printf %s \"$BODY\"; } |",
-      `curl -s ${location.origin}/mfn.v1.FieldService/Simulate \\`,
-      "  -H 'content-type: application/connect+json' \\",
+      `curl -s ${location.origin}/v1/simulate \\`,
+      "  -H 'content-type: application/json' \\",
       ...(state.token ? ["  -H \"authorization: Bearer $MFN_TOKEN\" \\"] : []),
-      "  --data-binary @- --output -",
+      `  -d '${body}'`,
     ].join("\n");
   },
 };
@@ -686,7 +688,11 @@ function showCall() {
   const spec = currentSpec();
   const steps = state.frame && spec === state.spec ? state.frame.step : spec.total ?? 64;
   $("call").textContent = CALLS[state.form](spec, steps);
-  $("call-note").hidden = !state.steered;
+  const notes = [];
+  if (state.steered) notes.push("What was steered or touched is not in it.");
+  if (spec.boundary && spec.boundary !== spec.ownBoundary && state.form !== "curl") notes.push("It has the model's own edge.");
+  $("call-note").hidden = !notes.length;
+  $("call-note").textContent = notes.join(" ");
 }
 
 async function copyCall() {
@@ -725,6 +731,7 @@ function lock(text) {
   state.token = null;
   sessionStorage.removeItem("token");
   setState("locked", "not let in");
+  document.body.dataset.locked = "";
   $("entry").hidden = false;
   notice(text);
   $("token").focus();
