@@ -78,7 +78,7 @@ async def alone(server: Deployment) -> tuple[dict[int, w1.SimulationResult], dic
 
 
 async def test_sigterm_answers_fifty_calls_on_every_transport(start: Start) -> None:
-    server = start(cache={"max_bytes": 0})
+    server = start(cache={"max_bytes": 0, "coalesce": False})  # every call computes for itself
     caller = server.caller()
     results, last_frames = await alone(server)
     begun = [asyncio.Event() for _ in range(STREAMED * len(TRANSPORTS))]

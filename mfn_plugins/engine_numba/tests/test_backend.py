@@ -19,7 +19,7 @@ from mfn_core.testing.backend import assert_same_state
 from mfn_engine_numba import NumbaBackend
 from mfn_engine_numba.plugin import mfn_backends
 from mfn_engine_numba.settings import NumbaSettings
-from mfn_model import FieldSpec, SpecError, UnknownModelError, mycelium_spec, reference
+from mfn_model import FieldSpec, SpecError, UnknownModelError, mycelium_rd_spec, mycelium_spec, reference
 
 pytestmark = pytest.mark.timeout(300)  # what is compiled first takes a while
 
@@ -111,14 +111,14 @@ def _kernel_keys(backend: NumbaBackend) -> list[tuple[str, tuple[str, ...], bool
 
 async def test_stopping_ends_the_threads_and_may_be_done_twice(kernels: Path) -> None:
     backend = NumbaBackend(cache_dir=kernels, threads=3)
-    session = backend.open(mycelium_spec(grid_size=400, turing_enabled=False))
+    session = backend.open(mycelium_rd_spec(grid_size=400))
     session.step(2, NEVER)
     session.close()
     assert _own_threads()
     await backend.stop()
     await backend.stop()
     assert not _own_threads()
-    again = backend.open(mycelium_spec(grid_size=400, turing_enabled=False))
+    again = backend.open(mycelium_rd_spec(grid_size=400))
     assert again.step(2, NEVER) == 2
     again.close()
     backend.close()

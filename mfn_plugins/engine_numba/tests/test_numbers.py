@@ -222,7 +222,10 @@ EVERYTHING = FieldModel(
 
 @pytest.mark.parametrize("boundary", ["periodic", "neumann", "dirichlet"])
 @pytest.mark.parametrize("grid_size", [2, 7, 16])
-@pytest.mark.parametrize("switches", [{}, {"noisy": True}, {"enabled": False}, {"spiking": False}])
+@pytest.mark.parametrize(
+    "switches",
+    [{}, {"noisy": True}, {"spiking": False}, pytest.param({"enabled": False}, marks=pytest.mark.slow)],
+)
 def test_whatever_a_declaration_can_say_is_computed(
     backend: NumbaBackend, grid_size: int, boundary: str, switches: dict[str, bool]
 ) -> None:

@@ -125,14 +125,14 @@ def test_a_switch_is_steered_by_a_truth_value_or_by_one_and_zero(
 ) -> None:
     monkeypatch.setattr(backend_module, "band_count", lambda grid, threads: bands)
     backend._threads = 3
-    noisy, quiet = mycelium_spec(grid_size=24, jitter=True), mycelium_spec(grid_size=24)
+    noisy, quiet = mycelium_rd_spec(grid_size=24, jitter=True), mycelium_rd_spec(grid_size=24)
     for on in (True, 1.0, 1):
         session = backend.open(quiet)
         session.set_parameter("jitter", on)
-        assert_same_state(stepped(session, 5), reference_mycelium(noisy, 5))
+        assert_same_state(stepped(session, 5), reference(noisy, 5))
     session = backend.open(noisy)
     session.set_parameter("jitter", 0.0)
-    assert_same_state(stepped(session, 5), reference_mycelium(quiet, 5))
+    assert_same_state(stepped(session, 5), reference(quiet, 5))
     with pytest.raises(SpecError, match="jitter must be true or false"):
         session.set_parameter("jitter", 0.5)
     backend.close()

@@ -20,12 +20,18 @@ import stat
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 from typing import Final
 
 from numba.core import config
+
+try:
+    import fcntl
+except ImportError:  # Windows, where processes compile beside each other
+    fcntl = None  # type: ignore[assignment]  # a module, or none
 
 __all__ = ["ModuleCache", "default_directory"]
 
@@ -83,7 +89,8 @@ class ModuleCache:
     def _made(self, directory: Path | None, source: Callable[[bool], str], text: str, digest: str) -> ModuleType:
         if directory is not None:
             try:
-                return _run(text, digest, str(_stored(directory, text, digest)))
+                with _one_process(directory, digest):
+                    return _run(text, digest, str(_stored(directory, text, digest)))
             except Exception as failed:  # noqa: BLE001 - a file that Numba keeps may be damaged in any way
                 _log.warning("a kernel is compiled anew, and not kept in %s: %r", directory, failed)
         return _run(source(False), digest, f"<{_PREFIX}{digest[:16]}>")
@@ -124,6 +131,19 @@ def _danger(directory: Path) -> str:
         if found.st_mode & 0o002 and not found.st_mode & stat.S_ISVTX:
             return f"{parent} is writable by everybody (mode {stat.S_IMODE(found.st_mode):04o}); give another directory"
     return ""
+
+
+@contextmanager
+def _one_process(directory: Path, digest: str) -> Iterator[None]:
+    """Lets the processes of this user that need a module wait for the first of them, which compiles it for all."""
+    if fcntl is None:
+        yield
+        return
+    path = directory / f".{_PREFIX}{digest[:32]}.lock"
+    with os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600), "rb") as file:
+        # The system takes the lock back from a process that ends, however it does.
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
 
 
 def _stored(directory: Path, text: str, digest: str) -> Path:
