@@ -22,6 +22,7 @@ NEEDED = {
     "test_configuration_errors.py": {"auth_hmac"},
     "test_deadlines_under_load.py": {"audit_jsonl"},
     "test_default_server.py": {"auth_hmac"},
+    "test_docs_page.py": {"auth_loopback", "engine_numpy", "transport_asgi"},
     "test_environment.py": {"auth_hmac", "audit_jsonl", "ratelimit", "transport_grpc"},
     "test_exit_statuses.py": {"auth_hmac", "audit_jsonl"},
     "test_interop.py": {"auth_hmac"},

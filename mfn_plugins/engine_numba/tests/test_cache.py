@@ -137,6 +137,7 @@ def test_processes_that_begin_at_the_same_time_do_not_disturb_each_other(directo
         assert process.returncode == 0, problems
         assert out.startswith("[1, 2, 3] ")
         assert "compiled anew" not in problems
+        assert "not kept" not in problems
         found += int(out.split()[-1])
     assert found == 3  # each was compiled by one process and loaded by the other
 
@@ -184,16 +185,25 @@ def test_a_file_of_somebody_else_is_replaced(directory: Path, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("suffix", [".nbi", ".nbc"])
-def test_compiled_code_that_is_damaged_is_compiled_anew(
-    directory: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, suffix: str
+@pytest.mark.parametrize(
+    "damage", [lambda held: held[: len(held) // 2], lambda held: b"", lambda held: b"x" * len(held)]
+)
+def test_compiled_code_that_is_damaged_is_compiled_anew_and_kept(
+    directory: Path, monkeypatch: pytest.MonkeyPatch, suffix: str, damage: Callable[[bytes], bytes]
 ) -> None:
     ModuleCache(directory).module(source(1))
     damaged = list(directory.rglob(f"*{suffix}"))
     assert damaged
     for path in damaged:
-        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+        path.write_bytes(damage(path.read_bytes()))
     again(monkeypatch)
-    assert ModuleCache(directory).module(source(1)).add(1) == 2
+    module = ModuleCache(directory).module(source(1))
+    assert module.add(1) == 2
+    assert not loaded(module)
+    again(monkeypatch)
+    module = ModuleCache(directory).module(source(1))
+    assert module.add(1) == 2
+    assert loaded(module)
 
 
 @pytest.mark.parametrize("mode", [0o777, 0o770, 0o720, 0o1777])
@@ -308,7 +318,8 @@ def test_a_session_of_a_kernel_that_was_kept_opens_within_half_a_second(kernels:
     assert float(done.stdout) < 0.5
 
 
-@pytest.mark.timeout(300)  # a kernel is compiled
+@pytest.mark.slow
+@pytest.mark.timeout(300)  # everything is compiled
 def test_a_backend_that_cannot_keep_kernels_computes_the_same(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     (tmp_path / "file").touch()
     session = NumbaBackend(cache_dir=tmp_path / "file").open(mycelium_spec(grid_size=8, turing_enabled=False))

@@ -84,7 +84,7 @@ fractions = st.floats(0.0, 1.0)
 @pytest.mark.parametrize("operation", range(len(OPERATIONS)), ids=NAMES)
 @pytest.mark.parametrize("precision", [np.float64, np.float32])
 @given(ends=st.tuples(numbers, numbers, numbers, numbers), at=st.tuples(fractions, fractions))
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=60)
 def test_an_operation_stays_within_its_bounds(
     operation: int, precision: Any, ends: tuple[float, ...], at: tuple[float, float]
 ) -> None:

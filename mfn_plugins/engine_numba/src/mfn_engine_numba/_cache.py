@@ -4,10 +4,10 @@ A module's file is named for the hash of its content, which includes whatever el
 of Numba, the processor, and the sources of this package. Numba keeps the compiled code beside it. Entries are never
 changed, and stale ones do no harm; the directory may be deleted at any time.
 
-What lies there is run. So the directory must belong to this user and be writable by nobody else, and so must every
-directory above it, unless its sticky bit keeps others from renaming what is not theirs. The content of a module is
-compared before it is run. Where all that is not so, or nothing can be written, modules are compiled in memory, and a
-line in the log says why.
+What lies there is run. So the directory must belong to this user and be writable by nobody else, and those above it
+must belong to this user or to root and not be writable by everybody, unless a sticky bit keeps others from renaming what
+is not theirs. What is run of a module is the text that was generated, never what the file holds. Where all that is not
+so, or nothing can be written, modules are compiled in memory, and a line in the log says why.
 """
 
 from __future__ import annotations
@@ -90,9 +90,9 @@ class ModuleCache:
         if directory is not None:
             try:
                 with _one_process(directory, digest):
-                    return _run(text, digest, str(_stored(directory, text, digest)))
-            except Exception as failed:  # noqa: BLE001 - a file that Numba keeps may be damaged in any way
-                _log.warning("a kernel is compiled anew, and not kept in %s: %r", directory, failed)
+                    return _kept(directory, text, digest)
+            except Exception as failed:  # noqa: BLE001 - whatever it is, there is another way
+                _log.warning("a kernel is not kept in %s: %r", directory, failed)
         return _run(source(False), digest, f"<{_PREFIX}{digest[:16]}>")
 
     def _prepared(self) -> Path | None:
@@ -144,6 +144,18 @@ def _one_process(directory: Path, digest: str) -> Iterator[None]:
         # The system takes the lock back from a process that ends, however it does.
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
+
+
+def _kept(directory: Path, text: str, digest: str) -> ModuleType:
+    """The module, with compiled code from beside its file, or kept there now."""
+    path = _stored(directory, text, digest)
+    try:
+        return _run(text, digest, str(path))
+    except Exception as failed:  # noqa: BLE001 - a file that Numba keeps may be damaged in any way
+        _log.warning("what is kept beside %s cannot be loaded, and is compiled anew: %r", path, failed)
+        for each in (directory / "__pycache__").glob(f"{path.stem}*"):
+            each.unlink()
+        return _run(text, digest, str(path))
 
 
 def _stored(directory: Path, text: str, digest: str) -> Path:

@@ -57,7 +57,7 @@ const table = (rows) => {
       make("td", { textContent: note || schema.description || "" })));
   }
   const heads = ["Name", "Type", "Bounds", "Meaning"].map((text) => make("th", { scope: "col", textContent: text }));
-  return make("table", {}, make("thead", {}, make("tr", {}, ...heads)), body);
+  return make("div", { className: "wide" }, make("table", {}, make("thead", {}, make("tr", {}, ...heads)), body));
 };
 
 const fieldsOf = (document, schema, seen = new Set()) => {
@@ -251,12 +251,13 @@ const problemsOf = (document) => {
       make("td", { textContent: at ? at[0].replace("Problem", "") : "" }),
       make("td", { textContent: at ? at[1].description : "" })));
   }
-  section.append(make("table", {}, body));
+  section.append(make("div", { className: "wide" }, make("table", {}, body)));
   return section;
 };
 
 const show = (document_) => {
-  document.getElementById("about").textContent = document_.info.description;
+  const paragraphs = document_.info.description.trim().split("\n\n");
+  document.getElementById("about").textContent = paragraphs.map((each) => each.replaceAll("\n", " ")).join("\n\n").replaceAll("`", "");
   const content = document.getElementById("content");
   const index = document.getElementById("index");
   const sections = new Map();
