@@ -5,9 +5,9 @@ of Numba, the processor, and the sources of this package. Numba keeps the compil
 changed, and stale ones do no harm; the directory may be deleted at any time.
 
 What lies there is run. So the directory must belong to this user and be writable by nobody else, and those above it
-must belong to this user or to root and not be writable by everybody, unless a sticky bit keeps others from renaming what
-is not theirs. What is run of a module is the text that was generated, never what the file holds. Where all that is not
-so, or nothing can be written, modules are compiled in memory, and a line in the log says why.
+must belong to this user or to root and not be writable by everybody, unless a sticky bit keeps others from renaming
+what is not theirs. What is run of a module is the text that was generated, never what the file holds. Where all that is
+not so, or nothing can be written, modules are compiled in memory, and a line in the log says why.
 """
 
 from __future__ import annotations

@@ -59,7 +59,7 @@ def processor() -> tuple[str, str]:
     return name, features
 
 
-def _has_fused(name: str, features: str) -> bool:
+def _has_fused(features: str) -> bool:
     """Whether it has a fused multiply-add; without one, the function that stands in for it is slow."""
     if platform.machine().lower() in ("aarch64", "arm64"):
         return True
@@ -166,7 +166,7 @@ class Kernels:
     def _module(self, key: Any, source: Any) -> ModuleType:
         module = self._modules.get(key)
         if module is None:
-            fused = _has_fused(*processor())
+            fused = _has_fused(processor()[1])
 
             def text(kept: bool) -> str:
                 target = Target(precision=self.precision, fused=fused, identity=_identity(), kept=kept)
