@@ -139,7 +139,7 @@ def wait_gone(pids: Sequence[int], timeout: float) -> list[int]:
 def _runs(pid: int) -> bool:
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter when it ends between opening and reading
         return False
     return state != "Z"
 
