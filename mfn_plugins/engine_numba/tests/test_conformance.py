@@ -24,7 +24,7 @@ class TestNumbaBackend(BackendSuite):
         return NumbaBackend(cache_dir=every_kernel)
 
 
-@pytest.mark.slow  # three threads for each small field: minutes on a busy machine
+@pytest.mark.slow  # kernels of their own to compile, and three threads for every small field
 class TestNumbaBackendInBands(BackendSuite):
     """Small fields cut into bands that would never be: three threads for every one of them."""
 
