@@ -19,12 +19,20 @@ help: ## Show the targets
 
 setup: $(STAMP) ## Make .venv and install every package and tool into it
 
+# A package that has come or gone since is installed or uninstalled.
+INSTALLED := $(shell cat $(VENV)/.packages 2>/dev/null)
+ifneq ($(INSTALLED),$(PACKAGES))
+.PHONY: $(STAMP)
+endif
+
 $(STAMP): requirements-dev.txt $(addsuffix /pyproject.toml,$(PACKAGES))
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -c 'import sys; v = sys.version_info[:2]; sys.exit(0 if (3, 11) <= v <= (3, 13) else f"MFN needs Python 3.11 to 3.13, and {sys.executable} is {v[0]}.{v[1]}; run: make clean; make PYTHON=python3.13 setup")'
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check "$$(grep '^uv==' requirements-dev.txt | sed 's/ *;.*//')"
 	@$(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements-dev.txt
-	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-deps $(addprefix -e ,$(PACKAGES))
+	@$(BIN)/uv pip install --quiet --python $(BIN)/python --no-sources --no-deps $(addprefix -e ,$(PACKAGES))
+	@for gone in $(subst _,-,$(notdir $(filter-out $(PACKAGES),$(INSTALLED)))); do $(BIN)/uv pip uninstall --quiet --python $(BIN)/python mfn-$$gone; done
+	@echo $(PACKAGES) > $(VENV)/.packages
 	@touch $@
 
 demo: setup ## Assemble a server, call it over both transports, draw the field, verify the audit
