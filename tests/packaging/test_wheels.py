@@ -53,7 +53,8 @@ def test_a_scientist_needs_no_server(wheels: Wheels, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(
-    not {"mfn-transport-asgi", "mfn-transport-grpc"} <= set(FOLDERS), reason="the extra names a package that is not here"
+    not {"mfn-transport-asgi", "mfn-transport-grpc"} <= set(FOLDERS),
+    reason="the extra names a package that is not here",
 )
 def test_the_server_extra_serves(wheels: Wheels, tmp_path: Path) -> None:
     python = environment(tmp_path / "env", wheels, "mycelium-fractal-net", "server")
