@@ -231,6 +231,15 @@ def test_changes_are_checked_as_a_new_specification() -> None:
         made.with_parameters(beta=1.0)
 
 
+def test_parameters_that_one_model_has_taken_are_examined_by_another() -> None:
+    taken = FieldSpec(model="mycelium", grid_size=8, seed=1, parameters={"alpha": 0.1}).parameters
+    again = FieldSpec(model="mycelium", grid_size=9, seed=2, parameters=taken)
+    assert again.parameters == taken
+    with pytest.raises(SpecError) as refused:
+        FieldSpec(model="gray_scott", grid_size=8, seed=1, parameters=taken)
+    assert {each.field for each in refused.value.violations} == set(taken)
+
+
 def test_a_parameter_of_another_model_is_no_item() -> None:
     assert spec().number("alpha") == 0.18
     assert spec().switch("turing_enabled") is True

@@ -79,10 +79,13 @@ MAXIMUM_SEED = 2**63 - 1
 class ParameterValues(Mapping[str, ParameterValue]):
     """An immutable, hashable, picklable mapping of parameter names to values, in declared order."""
 
-    __slots__ = ("_values",)
+    __slots__ = ("_hash", "_settled_by", "_values")
 
     def __init__(self, items: Mapping[str, ParameterValue] | tuple[tuple[str, ParameterValue], ...] = ()) -> None:
         self._values = dict(items)
+        self._hash: int | None = None
+        self._settled_by: FieldModel | None = None
+        """The declaration that has found them complete and within its bounds; they cannot change after that."""
 
     def __getitem__(self, name: str) -> ParameterValue:
         return self._values[name]
@@ -94,7 +97,9 @@ class ParameterValues(Mapping[str, ParameterValue]):
         return len(self._values)
 
     def __hash__(self) -> int:
-        return hash(frozenset(self._values.items()))
+        if self._hash is None:
+            self._hash = hash(frozenset(self._values.items()))
+        return self._hash
 
     def __repr__(self) -> str:
         return f"ParameterValues({self._values!r})"
@@ -187,9 +192,14 @@ def _examined(
         message = f"parameters must be a mapping of names to values, got {abbreviated(parameters)}"
         violations.append(BoundViolation(field="parameters", value=parameters, bound="a mapping", message=message))
         return violations, settled
+    if type(parameters) is ParameterValues and parameters._settled_by is declaration:
+        return violations, parameters
     values, refused = declaration.normalised(parameters)
     violations.extend(refused)
-    return violations, ParameterValues(values)
+    settled = ParameterValues(values)
+    if not refused:
+        settled._settled_by = declaration
+    return violations, settled
 
 
 def _unknown_boundary(declaration: FieldModel, boundary: object) -> BoundViolation:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from functools import lru_cache
 
 from mfn_core import Code, MfnError
 from mfn_core.execution import ComputePool
-from mfn_model import MYCELIUM, MYCELIUM_RD, FieldSpec
+from mfn_model import MYCELIUM, MYCELIUM_RD, FieldSpec, ParameterValue
 from mfn_proto.defaults import effective
 from mfn_proto.mfn_pb2 import FeatureRequest, FeatureStreamRequest, SimulationRequest, SimulationStreamRequest
 from mfn_proto.mycelium_pb2 import SimulateRequest
@@ -42,12 +43,17 @@ def mycelium_run(request: AnyRun) -> FieldSpec:
         model=MYCELIUM.name,
         grid_size=int(effective(request, "grid_size")),
         seed=int(effective(request, "seed")),
-        parameters={
-            "alpha": effective(request, "alpha"),
-            "spike_probability": effective(request, "spike_probability"),
-            "turing_enabled": request.turing_enabled,
-        },
+        parameters=_mycelium_parameters(
+            effective(request, "alpha"), effective(request, "spike_probability"), request.turing_enabled
+        ),
     )
+
+
+@lru_cache(maxsize=1024)
+def _mycelium_parameters(alpha: float, spike_probability: float, turing_enabled: bool) -> Mapping[str, ParameterValue]:
+    """The parameters of the historic model, checked once: callers send the same few with one seed after another."""
+    parameters = {"alpha": alpha, "spike_probability": spike_probability, "turing_enabled": turing_enabled}
+    return FieldSpec(model=MYCELIUM.name, grid_size=1, seed=0, parameters=parameters).parameters
 
 
 def wanted_run(request: AnyRun) -> Wanted:
