@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from mfn_core.host import PythonHost
 from mfn_core.testing.process import ServerProcess, toml_text, wait_gone
 
 TOY = Path(__file__).parent / "toy"
@@ -194,6 +195,29 @@ def test_a_part_that_cannot_start_is_one_screen_too(tmp_path: Path) -> None:
     assert done.returncode != 0
     assert "audit.jsonl" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("event_loop", ["asyncio", "uvloop"])
+def test_a_worker_runs_on_the_event_loop_that_is_named(
+    start: Callable[..., ServerProcess], connect: Callable[[str], Line], event_loop: str
+) -> None:
+    server = start(event_loop=event_loop)
+    (worker,) = server.worker_pids()
+    assert ("uvloop/" in Path(f"/proc/{worker}/maps").read_text()) is (event_loop == "uvloop")
+    line = connect(server.address("line"))
+    line.send("/toy.Greeter/Greet sesame you")
+    assert line.read().startswith("= hello you")
+    server.terminate()
+    assert server.wait(15) == 0
+
+
+def test_an_event_loop_that_is_not_installed_is_asked_for_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    (problem,) = PythonHost("uvloop").problems()
+    assert "install mfn-core[uvloop]" in problem
+    automatic = PythonHost("auto")
+    assert not list(automatic.problems())
+    assert automatic.command(Path(), worker=0, workers=1).argv[-1] == "asyncio"
 
 
 def test_a_worker_is_started_by_a_supervisor_alone() -> None:

@@ -105,6 +105,11 @@ class ServerSettings:
         unit="seconds",
         validator=between(0.0, 10.0),
     )
+    event_loop: Literal["auto", "asyncio", "uvloop"] = setting(
+        default="auto",
+        help="event loop of a worker whose transports bring none: uvloop where it is installed, or one by name",
+        validator=one_of("auto", "asyncio", "uvloop"),
+    )
     drain_seconds: float = setting(
         default=10.0,
         help="time that calls in flight have to finish when the server stops",

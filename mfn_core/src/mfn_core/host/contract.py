@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -69,14 +70,24 @@ class WorkerHost(Protocol):
 class PythonHost:
     """A worker that is a plain Python process; its transports bind their own ports."""
 
+    def __init__(self, event_loop: str = "auto") -> None:
+        """`event_loop`: `asyncio` or `uvloop`; with `auto` uvloop where it is installed."""
+        self._wanted = event_loop
+        self._installed = importlib.util.find_spec("uvloop") is not None
+
     def problems(self) -> Iterable[str]:
-        """None."""
-        return ()
+        """An event loop that is not installed."""
+        if self._wanted == "uvloop" and not self._installed:
+            yield (
+                'server.event_loop = "uvloop", which is not installed; '
+                'install mfn-core[uvloop], or set server.event_loop = "auto"'
+            )
 
     def command(self, directory: Path, *, worker: int, workers: int) -> WorkerCommand:
         """The interpreter of the supervisor, running `mfn_core.host.worker`."""
         # -P: the directory where the server is started is no place to import from.
-        return WorkerCommand(argv=(sys.executable, "-P", "-m", "mfn_core.host.worker"), env={})
+        event_loop = "uvloop" if self._installed and self._wanted != "asyncio" else "asyncio"
+        return WorkerCommand(argv=(sys.executable, "-P", "-m", "mfn_core.host.worker", event_loop), env={})
 
     async def listening(self, launched: Launched) -> Mapping[str, Sequence[str]]:
         """None: the transports report their own addresses."""

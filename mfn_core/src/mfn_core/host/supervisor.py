@@ -70,7 +70,7 @@ def _host(planned: Plan) -> WorkerHost:
     for transport in hosted:
         if transport.spec.host is not None:
             return transport.spec.host({t.name: t.config for t in hosted})
-    return PythonHost()
+    return PythonHost(planned.server.event_loop)
 
 
 class _Worker:
