@@ -75,6 +75,12 @@ class Metadata:
         value = self._index().get(key)
         return value if isinstance(value, str) else None
 
+    def get_first(self, keys: Iterable[str]) -> list[str | None]:
+        """The first text value of each key, or None; for several keys sooner done than by `get`."""
+        index = self._index()
+        values = [index.get(key) for key in keys]
+        return [value if value.__class__ is str else None for value in values]
+
     def get_bytes(self, key: str) -> bytes | None:
         """The first value of a `-bin` key, or None."""
         value = self._index().get(key)
@@ -101,10 +107,7 @@ class Metadata:
 
     def _index(self) -> dict[str, str | bytes]:
         if self._first is None:
-            first: dict[str, str | bytes] = {}
-            for key, value in self._pairs:
-                first.setdefault(key, value)
-            self._first = first
+            self._first = dict(reversed(self._pairs))  # of a key that repeats, the first value comes last and stays
         return self._first
 
 

@@ -181,11 +181,10 @@ def make_authenticator(settings: HmacSettings, context: ComponentContext) -> Hma
 
 def _headers(metadata: Metadata) -> list[str] | None:
     """The five headers in the order of `HEADERS`, each exactly once; None when there is none of them."""
-    found = [metadata.get(name) for name in HEADERS]
-    missing = found.count(None)
-    if missing == len(HEADERS) and not any(metadata.get_all(name) for name in HEADERS):
-        return None
-    if missing:
+    found = metadata.get_first(HEADERS)
+    if None in found:
+        if not any(metadata.get_all(name) for name in HEADERS):
+            return None
         names = ", ".join(name for name, value in zip(HEADERS, found, strict=True) if value is None)
         raise unauthenticated(f"missing header: {names}")
     if metadata.repeats:

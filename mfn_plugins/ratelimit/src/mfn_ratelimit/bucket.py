@@ -64,15 +64,17 @@ class Buckets:
             burst: tokens of a full bucket.
             now: seconds on a clock that does not go back.
         """
-        key = _kept(key)
-        full_at = max(self._full_at.get(key, now), now)
+        key, buckets = _kept(key), self._full_at
+        full_at = buckets.get(key, now)
+        if full_at < now:
+            full_at = now
         missing = (full_at - now) * rate
-        needed = min(tokens, burst)
+        needed = tokens if tokens < burst else burst
         if missing + needed > burst + 1e-9:
             return Refusal(retry_after=(missing + needed - burst) / rate)
-        self._full_at[key] = full_at + tokens / rate
-        self._full_at.move_to_end(key)
-        if len(self._full_at) > self._capacity:
+        buckets[key] = full_at + tokens / rate
+        buckets.move_to_end(key)
+        if len(buckets) > self._capacity:
             self._make_room(now)
         return None
 

@@ -28,7 +28,7 @@ class _NoLease:
 _NO_LEASE = _NoLease()
 
 
-class _Applied(NamedTuple):  # one is made for every call
+class _Applied(NamedTuple):  # one is made for every call, in the order of its fields, which is sooner done
     """One policy as it holds for one call."""
 
     name: str
@@ -101,10 +101,13 @@ class TokenBucketLimiter:
                     self._calls.put_back(other.owner, tokens=1.0, rate=other.policy.rate)
                 raise _refused(each, f"{policy.rate:g} calls a second", "rate", refusal.retry_after)
             taken.append(each)
-        held = [each.owner for each in applied if each.policy.concurrent]
-        for owner in held:
-            self._in_flight[owner] = self._in_flight.get(owner, 0) + 1
-        return _Slots(self._in_flight, held)
+        in_flight = self._in_flight
+        held = []
+        for each in applied:
+            if each.policy.concurrent:
+                held.append(each.owner)
+                in_flight[each.owner] = in_flight.get(each.owner, 0) + 1
+        return _Slots(in_flight, held) if held else _NO_LEASE
 
     async def charge(self, call: Call, cost: float) -> None:
         """Take `cost` cell-steps under every policy that limits them, or refuse the call and take none."""
@@ -149,8 +152,8 @@ class TokenBucketLimiter:
         else:
             owner, name = principal.name, settings.principals.get(principal.name)
         policy = settings if name is None else settings.policies[name]
-        applied = [_Applied(name=name or "default", owner=owner, policy=policy)]
-        named = settings.operations.get(call.operation.path)
+        applied = [_Applied(name or "default", owner, policy)]
+        named = settings.operations.get(call.operation.path) if settings.operations else None
         if named is not None:
             owner = f"{owner}\n{call.operation.path}"
             applied.append(_Applied(name=named, owner=owner, policy=settings.policies[named]))

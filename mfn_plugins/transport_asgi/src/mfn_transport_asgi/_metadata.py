@@ -89,12 +89,13 @@ class RequestHead:
         self.deadline = None
         for name, value in headers:
             meaning = _meaning(name)
-            if isinstance(meaning, str):
+            kind = meaning.__class__
+            if kind is str:
                 metadata.append((meaning, value.decode("latin-1")))
-            elif isinstance(meaning, int):
-                found[meaning] = value
-            elif meaning is not None:
-                self._read_binary(meaning.key, value)
+            elif kind is int:
+                found[meaning] = value  # type: ignore[index]  # it is a number
+            elif kind is _Binary:
+                self._read_binary(meaning.key, value)  # type: ignore[union-attr]  # it is one
         te, timeout, self.encoding, accepted, self.stream_id = found
         self.gzip = accepted is not None and b"gzip" in accepted
         if timeout is not None:
