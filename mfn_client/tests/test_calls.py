@@ -78,6 +78,16 @@ async def test_a_stream_request_carries_every_field_with_the_defaults(server: An
         )
 
 
+async def test_the_pace_of_a_stream_is_sent_where_one_is_asked_for(server: Any, client: MFNClient) -> None:
+    server.serve(STREAM_FEATURES, echoing(mfn_pb2.FeatureFrame(is_final=True)))
+    server.serve(STREAM_SIMULATION, echoing(mfn_pb2.SimulationFrame(is_final=True)))
+    assert len([frame async for frame in client.stream_features(max_frames_per_second=25.0)]) == 1
+    assert len([frame async for frame in client.stream_simulation(max_frames_per_second=0.0)]) == 1
+    features, simulation = server.calls
+    assert mfn_pb2.FeatureStreamRequest.FromString(features.first).max_frames_per_second == 25.0
+    assert mfn_pb2.SimulationStreamRequest.FromString(simulation.first).HasField("max_frames_per_second")
+
+
 async def test_zeros_are_sent_as_zeros(server: Any, client: MFNClient) -> None:
     server.serve(EXTRACT, echoing(mfn_pb2.FeatureResponse()))
     await client.extract_features(

@@ -24,7 +24,7 @@ from mfn_client import Code, Credentials, MFNClient, MfnRpcError, SessionEnded
 from mfn_signing import generate_key, write_keys_file
 
 PLUGINS = ("engine_numpy", "service_mfn", "transport_grpc", "auth_hmac", "audit_jsonl")
-MISSING = [name for name in PLUGINS if name not in {point.name for point in entry_points(group="mfn.plugins.v0")}]
+MISSING = [name for name in PLUGINS if name not in {point.name for point in entry_points(group="mfn.plugins.v1")}]
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=f"a server needs these plugins as well: {', '.join(MISSING)}")
 

@@ -119,7 +119,7 @@ _TABLE: list[tuple[tuple[type[Message], ...], str, dict[str, Any], tuple[tuple[A
     ((v1.MyceliumParameters,), "spike_probability", {}, _probability),
     ((v1.FrameOptions,), "every_n_steps", {}, _from_one),
     (
-        (v1.FrameOptions,),
+        (*_STREAM, v1.FrameOptions),
         "max_frames_per_second",
         {},
         ((0.0, -0.0, 0.001, 1e300), (-math.ulp(0.0), -1.0, *_NOT_FINITE)),

@@ -75,6 +75,7 @@ def stream_features(
     turing_enabled: bool = True,
     model: str | None = None,
     parameters: Parameters | None = None,
+    max_frames_per_second: float | None = None,
     request_id: str | None = None,
     timeout: Timeout = None,
 ) -> ReplyStream[FeatureFrame]:
@@ -90,6 +91,7 @@ def stream_features(
         turing_enabled: whether the activator and inhibitor run.
         model: name of another model.
         parameters: further parameters of the model by name.
+        max_frames_per_second: at most so many; the simulation waits. 0, and None, do not limit.
         request_id: to correlate; a random UUID unless given.
         timeout: seconds for the whole stream; None: no deadline.
 
@@ -108,6 +110,8 @@ def stream_features(
         **_mycelium(model, alpha, spike_probability),
     )
     _about(request, model, parameters)
+    if max_frames_per_second is not None:
+        filled(request, max_frames_per_second=max_frames_per_second)
     return self._calls.server_stream(
         "/mfn.MFNFeaturesService/StreamFeatures",
         request.SerializeToString(),
@@ -163,6 +167,7 @@ def stream_simulation(
     turing_enabled: bool = True,
     model: str | None = None,
     parameters: Parameters | None = None,
+    max_frames_per_second: float | None = None,
     request_id: str | None = None,
     timeout: Timeout = None,
 ) -> ReplyStream[SimulationFrame]:
@@ -178,6 +183,8 @@ def stream_simulation(
         **_mycelium(model, alpha, spike_probability),
     )
     _about(request, model, parameters)
+    if max_frames_per_second is not None:
+        filled(request, max_frames_per_second=max_frames_per_second)
     return self._calls.server_stream(
         "/mfn.MFNSimulationService/StreamSimulation",
         request.SerializeToString(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from importlib.metadata import version
 from typing import Any
 
@@ -122,6 +123,21 @@ async def test_a_unary_call_is_one_whole_run_and_closes_its_session(served: Any)
     await served.reply(EXTRACT, pb.FeatureRequest(grid_size=8, steps=5))
     assert wanted == [(8, 5)]
     assert [session.closed for session in served.backend.sessions] == [True]
+
+
+@pytest.mark.parametrize(
+    ("path", "request_type"),
+    [(STREAM_FEATURES, pb.FeatureStreamRequest), (STREAM_SIMULATION, pb.SimulationStreamRequest)],
+)
+async def test_frames_come_no_faster_than_asked_for(served: Any, path: str, request_type: Any) -> None:
+    loop = asyncio.get_running_loop()
+    request = request_type(grid_size=8, total_steps=6, steps_per_frame=1, max_frames_per_second=50.0)
+    conversation, times = served.open(path, request), []
+    for step in range(1, 7):
+        assert (await conversation.next()).step == step
+        times.append(loop.time())
+    assert (await conversation.outcome()).code is Code.OK
+    assert times[-1] - times[0] >= 5 * 0.02 - 0.005
 
 
 async def test_the_cost_of_a_call_is_its_cell_steps(served: Any) -> None:

@@ -15,7 +15,7 @@ __all__ = ["UNSET", "effective"]
 
 _MYCELIUM: dict[str, int | float] = {"seed": 0, "grid_size": 64, "alpha": 0.18, "spike_probability": 0.0}
 _UNARY = MappingProxyType({**_MYCELIUM, "steps": 0})
-_STREAM = MappingProxyType({**_MYCELIUM, "total_steps": 100, "steps_per_frame": 10})
+_STREAM = MappingProxyType({**_MYCELIUM, "total_steps": 100, "steps_per_frame": 10, "max_frames_per_second": 0.0})
 
 UNSET: Mapping[str, Mapping[str, int | float]] = MappingProxyType(
     {

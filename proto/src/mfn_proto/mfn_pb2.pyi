@@ -71,7 +71,7 @@ class FeatureResponse(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., meta: _Optional[_Union[ResponseMeta, _Mapping]] = ..., fractal_dimension: _Optional[float] = ..., pot_min_mV: _Optional[float] = ..., pot_max_mV: _Optional[float] = ..., pot_mean_mV: _Optional[float] = ..., pot_std_mV: _Optional[float] = ..., growth_events: _Optional[int] = ...) -> None: ...
 
 class FeatureStreamRequest(_message.Message):
-    __slots__ = ("request_id", "seed", "grid_size", "total_steps", "steps_per_frame", "alpha", "spike_probability", "turing_enabled", "model", "parameters")
+    __slots__ = ("request_id", "seed", "grid_size", "total_steps", "steps_per_frame", "alpha", "spike_probability", "turing_enabled", "model", "parameters", "max_frames_per_second")
     class ParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -89,6 +89,7 @@ class FeatureStreamRequest(_message.Message):
     TURING_ENABLED_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    MAX_FRAMES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     seed: int
     grid_size: int
@@ -99,7 +100,8 @@ class FeatureStreamRequest(_message.Message):
     turing_enabled: bool
     model: str
     parameters: _containers.ScalarMap[str, float]
-    def __init__(self, request_id: _Optional[str] = ..., seed: _Optional[int] = ..., grid_size: _Optional[int] = ..., total_steps: _Optional[int] = ..., steps_per_frame: _Optional[int] = ..., alpha: _Optional[float] = ..., spike_probability: _Optional[float] = ..., turing_enabled: _Optional[bool] = ..., model: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    max_frames_per_second: float
+    def __init__(self, request_id: _Optional[str] = ..., seed: _Optional[int] = ..., grid_size: _Optional[int] = ..., total_steps: _Optional[int] = ..., steps_per_frame: _Optional[int] = ..., alpha: _Optional[float] = ..., spike_probability: _Optional[float] = ..., turing_enabled: _Optional[bool] = ..., model: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ..., max_frames_per_second: _Optional[float] = ...) -> None: ...
 
 class FeatureFrame(_message.Message):
     __slots__ = ("request_id", "step", "fractal_dimension", "pot_min_mV", "pot_max_mV", "pot_mean_mV", "pot_std_mV", "growth_events", "is_final")
@@ -173,7 +175,7 @@ class SimulationResult(_message.Message):
     def __init__(self, request_id: _Optional[str] = ..., meta: _Optional[_Union[ResponseMeta, _Mapping]] = ..., growth_events: _Optional[int] = ..., pot_min_mV: _Optional[float] = ..., pot_max_mV: _Optional[float] = ..., pot_mean_mV: _Optional[float] = ..., pot_std_mV: _Optional[float] = ..., fractal_dimension: _Optional[float] = ...) -> None: ...
 
 class SimulationStreamRequest(_message.Message):
-    __slots__ = ("request_id", "seed", "grid_size", "total_steps", "steps_per_frame", "alpha", "spike_probability", "turing_enabled", "model", "parameters")
+    __slots__ = ("request_id", "seed", "grid_size", "total_steps", "steps_per_frame", "alpha", "spike_probability", "turing_enabled", "model", "parameters", "max_frames_per_second")
     class ParametersEntry(_message.Message):
         __slots__ = ("key", "value")
         KEY_FIELD_NUMBER: _ClassVar[int]
@@ -191,6 +193,7 @@ class SimulationStreamRequest(_message.Message):
     TURING_ENABLED_FIELD_NUMBER: _ClassVar[int]
     MODEL_FIELD_NUMBER: _ClassVar[int]
     PARAMETERS_FIELD_NUMBER: _ClassVar[int]
+    MAX_FRAMES_PER_SECOND_FIELD_NUMBER: _ClassVar[int]
     request_id: str
     seed: int
     grid_size: int
@@ -201,7 +204,8 @@ class SimulationStreamRequest(_message.Message):
     turing_enabled: bool
     model: str
     parameters: _containers.ScalarMap[str, float]
-    def __init__(self, request_id: _Optional[str] = ..., seed: _Optional[int] = ..., grid_size: _Optional[int] = ..., total_steps: _Optional[int] = ..., steps_per_frame: _Optional[int] = ..., alpha: _Optional[float] = ..., spike_probability: _Optional[float] = ..., turing_enabled: _Optional[bool] = ..., model: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ...) -> None: ...
+    max_frames_per_second: float
+    def __init__(self, request_id: _Optional[str] = ..., seed: _Optional[int] = ..., grid_size: _Optional[int] = ..., total_steps: _Optional[int] = ..., steps_per_frame: _Optional[int] = ..., alpha: _Optional[float] = ..., spike_probability: _Optional[float] = ..., turing_enabled: _Optional[bool] = ..., model: _Optional[str] = ..., parameters: _Optional[_Mapping[str, float]] = ..., max_frames_per_second: _Optional[float] = ...) -> None: ...
 
 class SimulationFrame(_message.Message):
     __slots__ = ("request_id", "step", "growth_events", "pot_min_mV", "pot_max_mV", "pot_mean_mV", "pot_std_mV", "is_final")

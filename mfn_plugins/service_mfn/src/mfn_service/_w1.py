@@ -24,6 +24,7 @@ from mfn_proto.mfn_pb2 import (
 from mfn_service._frames import stream_frames
 from mfn_service._limits import WorkLimits, cell_steps, refuse, rule_breaches
 from mfn_service._measures import legacy_dimension, statistics
+from mfn_service._pacing import Pacer
 from mfn_service._reply_cache import cache_key, stamp
 from mfn_service._specs import AnyRun, mycelium_run, named_breaches, require_engine, wanted_run
 
@@ -156,6 +157,7 @@ def _frame_by_frame(
             steps=int(effective(request, "total_steps")),
             every=int(effective(request, "steps_per_frame")),
             make=make(request.request_id),
+            pacer=Pacer(float(effective(request, "max_frames_per_second"))),
         )
 
     return run
