@@ -7,12 +7,12 @@ BIN := $(VENV)/bin
 PACKAGES := proto mfn_model mfn_signing mfn_core mfn_grpc mfn_client mfn $(patsubst %/pyproject.toml,%,$(wildcard mfn_plugins/*/pyproject.toml))
 MODULES := mfn_proto mfn_model mfn_signing mfn_core mfn_grpc mfn_client mfn $(foreach p,$(wildcard mfn_plugins/*),$(notdir $(wildcard $(p)/src/mfn_*)))
 STAMP := $(VENV)/.installed
-BUF := npx --yes @bufbuild/buf@1
+BUF := $(CURDIR)/tests/e2e/node/node_modules/.bin/buf
 WORKERS ?= auto
 TESTS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-interop test-browser check lint types serve bench proto lint-proto accept-proto format requirements clean
+.PHONY: help setup demo test test-slow test-interop test-browser check lint types serve bench proto lint-proto accept-proto accept-api format requirements clean
 
 help: ## Show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## */\t/' | awk -F'\t' '{printf "  %-14s %s\n", $$1, $$2}'
@@ -44,12 +44,12 @@ test: setup ## Run the tests
 test-slow: setup ## Run the tests that take long
 	$(BIN)/python -m pytest -n $(WORKERS) -m slow $(TESTS)
 
-test-interop: setup ## Run the tests that need node and npm: clients in another language
-	@command -v node >/dev/null && command -v npm >/dev/null || { echo "test-interop needs node and npm on the PATH" >&2; exit 1; }
+test-interop: setup ## Run the tests with clients in another language; installs node, npm and their packages
+	@sh tests/e2e/install.sh
 	$(BIN)/python -m pytest -m interop $(TESTS)
 
-test-browser: setup ## Run the tests that need Chromium: the live page in a browser
-	@command -v chromium >/dev/null || command -v chromium-browser >/dev/null || command -v google-chrome >/dev/null || { echo "test-browser needs chromium, chromium-browser or google-chrome on the PATH" >&2; exit 1; }
+test-browser: setup ## Run the tests in a real browser; installs Chromium, node, npm and packages
+	@sh tests/e2e/install.sh chromium
 	$(BIN)/python -m pytest -m browser $(TESTS)
 
 check: lint types ## Lint, formatting, types, architecture
@@ -71,13 +71,16 @@ bench: setup ## Measure, and print ratios against stated peers
 proto: setup ## Generate the code of the .proto files again
 	$(BIN)/python proto/generate.py
 
-lint-proto: setup ## Lint the .proto files, and compare them with proto/baseline.binpb, with buf, which npx brings
-	@command -v npx >/dev/null || { echo "lint-proto needs npx (node and npm) on the PATH" >&2; exit 1; }
+lint-proto: setup ## Lint the .proto files, and compare them with proto/baseline.binpb, with buf, which npm brings
+	@sh tests/e2e/install.sh
 	cd proto && $(BUF) lint
 	cd proto && $(BUF) build -o -#format=binpb | $(BUF) breaking -#format=binpb --against baseline.binpb --exclude-imports
 
 accept-proto: lint-proto ## Make the .proto files as they are what lint-proto compares with
 	cd proto && $(BUF) build --exclude-source-info -o baseline.binpb
+
+accept-api: setup ## Add what is new in the plugin API to its list, which make check compares the code with
+	$(BIN)/python mfn_core/api/generate.py --write
 
 format: setup ## Format the code
 	$(BIN)/ruff check --fix --exit-zero --quiet .
@@ -89,4 +92,4 @@ requirements: setup ## Pin requirements-dev.txt afresh
 	@rm -f uv.lock
 
 clean: ## Remove .venv and everything generated
-	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist demo node_modules
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist demo node_modules tests/e2e/node/node_modules

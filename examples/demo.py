@@ -1,4 +1,4 @@
-"""MFN from end to end in a few seconds: a server from one file, signed calls over two transports, a picture, a proof.
+"""MFN from end to end in a few seconds: a server from one file, signed calls over two transports, pictures, a proof.
 
 Run it with `make demo`. Everything that it makes lies in `demo/`, or in the folder that `--directory` names.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -17,9 +18,11 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from film_strip import draw
+from photograph import BROWSERS, find_browser, photograph
 from rich.console import Console
 from rich.syntax import Syntax
 from rich.text import Text
@@ -132,13 +135,12 @@ class Server:
 
 
 @contextmanager
-def serving(config: Path) -> Iterator[Server]:
-    """A server for as long as the block runs."""
-    log = config.with_name("server.log")
+def serving(*words: str, log: Path) -> Iterator[Server]:
+    """`mfn serve` for as long as the block runs."""
     with (
         log.open("w") as stderr,
         subprocess.Popen(  # noqa: S603 - our own command
-            [*MFN, "serve", "-c", str(config)], stdout=subprocess.PIPE, stderr=stderr, text=True
+            [*MFN, "serve", *words], stdout=subprocess.PIPE, stderr=stderr, text=True
         ) as process,
     ):
         server = Server(process, log)
@@ -297,6 +299,43 @@ async def drain(server: Server, address: str, credentials: Credentials) -> None:
     say(f"SIGTERM at frame 10 of a stream: {received} of 40 frames arrived")
 
 
+# 10: the page.
+
+
+def live_page(transports: Sequence[str], directory: Path) -> None:
+    """Say where the live page will be, and take a picture of it where that is possible.
+
+    The picture is of the server that `make serve` starts, on ports that are free now.
+    """
+    if "asgi" not in transports or "auth_loopback" not in {plugin.name for plugin in PluginRegistry.installed()}:
+        say("the live page needs transport_asgi and auth_loopback: there is none here", "yellow")
+        return
+    picture = directory / "live.png"
+    picture.unlink(missing_ok=True)
+    say(pictured(transports, picture))
+    standard = PluginRegistry(["transport_asgi"]).component(ComponentKind.TRANSPORT, "asgi").spec.config().listen
+    say(f"make serve prints a link that opens it: http://{standard}/#token=…", "cyan")
+
+
+def pictured(transports: Sequence[str], picture: Path) -> str:
+    """Take the picture; what came of it. The demo does without."""
+    browser = find_browser()
+    if browser is None:
+        return f"no picture of it: there is no {', '.join(BROWSERS[:-2])} or {BROWSERS[-2]}"
+    anywhere = [word for name in transports for word in ("--set", f"transports.{name}.listen=127.0.0.1:0")]
+    try:
+        with TemporaryDirectory() as temporary, serving(*anywhere, log=(log := Path(temporary) / "log")) as server:
+            link = re.search(r"^open (http://\S+)$", log.read_text(), re.MULTILINE)
+            if link is None:
+                raise RuntimeError("mfn serve printed no link")
+            photograph(link[1], picture, browser=browser)
+            server.process.terminate()
+            server.drained()
+    except (OSError, RuntimeError, ValueError, SystemExit, subprocess.TimeoutExpired) as failed:
+        return f"no picture of it: {str(failed).partition(chr(10))[0] or type(failed).__name__}"
+    return f"a field that grows in a browser: {picture}"
+
+
 def main() -> None:
     """Tell the story."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
@@ -325,7 +364,7 @@ def main() -> None:
     step(3, "Serve")
     say(f"mfn serve -c {config}", "cyan")
     # One event loop for all of it: gRPC binds itself to the first one that it meets.
-    with serving(config) as server, asyncio.Runner() as loop:
+    with serving("-c", str(config), log=directory / "server.log") as server, asyncio.Runner() as loop:
         for name, address in server.addresses.items():
             say(f"{name:5} {address}  {TRANSPORTS[name]}")
         first, last = server.addresses[transports[0]], server.addresses[transports[-1]]
@@ -356,6 +395,9 @@ def main() -> None:
         say(f"{what:40} {record['reason']}")
     say(f"mfn audit verify {trail}", "cyan")
     say(run("audit", "verify", str(trail)).strip().replace("\n", "\n   "))
+
+    step(10, "The live page")
+    live_page(transports, directory)
     sys.exit(status)
 
 

@@ -72,7 +72,7 @@ def fragile_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     info.mkdir(parents=True)
     (site / "fragile_engine.py").write_text(FRAGILE)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: fragile\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[mfn.plugins.v0]\nengine_fragile = fragile_engine\n")
+    (info / "entry_points.txt").write_text("[mfn.plugins.v1]\nengine_fragile = fragile_engine\n")
     monkeypatch.syspath_prepend(site)
     inherited = os.environ.get("PYTHONPATH")
     monkeypatch.setenv("PYTHONPATH", f"{site}:{inherited}" if inherited else str(site))

@@ -52,7 +52,7 @@ class Site:
         info = self.path / f"{module}-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\n")
-        (info / "entry_points.txt").write_text(f"[mfn.plugins.v0]\nengine_{name} = {module}\n")
+        (info / "entry_points.txt").write_text(f"[mfn.plugins.v1]\nengine_{name} = {module}\n")
 
 
 @pytest.fixture

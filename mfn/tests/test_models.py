@@ -107,7 +107,7 @@ class Site:
         info = self.path / f"{module}-1.0.dist-info"
         info.mkdir()
         (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {module}\nVersion: 1.0\nSummary: for a test\n")
-        (info / "entry_points.txt").write_text(f"[mfn.plugins.v0]\n{plugin} = {module}\n")
+        (info / "entry_points.txt").write_text(f"[mfn.plugins.v1]\n{plugin} = {module}\n")
 
 
 @pytest.fixture

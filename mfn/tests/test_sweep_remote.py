@@ -80,7 +80,7 @@ def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     info.mkdir(parents=True)
     (site / "toy_executor.py").write_text(EXECUTOR)
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: toy\nVersion: 1.0\n")
-    (info / "entry_points.txt").write_text("[mfn.plugins.v0]\nexecutor_toy = toy_executor\n")
+    (info / "entry_points.txt").write_text("[mfn.plugins.v1]\nexecutor_toy = toy_executor\n")
     monkeypatch.syspath_prepend(site)
     importlib.invalidate_caches()
     yield importlib.import_module("toy_executor")

@@ -74,7 +74,7 @@ def install_plugin(install: Install) -> Install:
         install(
             distribution or f"dist-{name.replace('_', '-')}",
             files={f"{name}_module.py": header + textwrap.dedent(source)},
-            entry_points={"mfn.plugins.v0": {name: f"{name}_module"}},
+            entry_points={"mfn.plugins.v1": {name: f"{name}_module"}},
         )
 
     return install_plugin

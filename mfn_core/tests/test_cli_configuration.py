@@ -275,6 +275,19 @@ def test_plugins_lists_components_and_the_failure_of_one_that_cannot_be_imported
     assert "RuntimeError: no luck" in broken
 
 
+def test_plugins_says_which_are_made_for_another_version_of_the_plugin_api(install: Install) -> None:
+    install("dist-old", files={}, entry_points={"mfn.plugins.v0": {"old": "old_module"}}, summary="an engine")
+    code, out, err = run("plugins")
+    assert (code, err) == (0, "")
+    (line,) = (" ".join(line.split()) for line in out.splitlines() if line.strip().startswith("old "))
+    assert line.startswith("old dist-old 1.2.3 - fails plugin 'old' (dist-old 1.2.3) is made for")
+    assert "mfn.plugins.v0" in line
+    assert 'in pyproject.toml under [project.entry-points."mfn.plugins.v1"]' in line
+    (listed,) = (plugin for plugin in json.loads(run("plugins", "--json")[1])["plugins"] if plugin["name"] == "old")
+    assert listed["components"] == []
+    assert "install a newer release of dist-old" in listed["problems"][0]
+
+
 def test_plugins_gives_json(install_plugin: Install) -> None:
     install_plugin("slime", PLUGIN)
     install_plugin("broken", "raise RuntimeError('no luck')")

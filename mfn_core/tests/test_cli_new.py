@@ -54,7 +54,7 @@ def test_a_package_of_each_kind_is_whole(tmp_path: Path, words: tuple[str, ...],
     assert files(folder) == {name.format(plugin=plugin) for name in FILES}
     project = tomllib.loads((folder / "pyproject.toml").read_text("utf-8"))["project"]
     assert project["name"] == folder.name
-    assert project["entry-points"] == {"mfn.plugins.v0": {plugin: f"mfn_{plugin}.plugin"}}
+    assert project["entry-points"] == {"mfn.plugins.v1": {plugin: f"mfn_{plugin}.plugin"}}
     assert "license" not in project
     assert "mfn-core>=0.1,<0.2" in project["dependencies"]
     assert project["optional-dependencies"]["test"] == ["mfn-core[testing]>=0.1,<0.2"]

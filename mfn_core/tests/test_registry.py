@@ -183,9 +183,54 @@ def test_two_distributions_with_one_entry_point_are_both_named(install: Install)
         install(
             f"dist-{number}",
             files={f"{number}_module.py": ""},
-            entry_points={"mfn.plugins.v0": {"slime": f"{number}_module"}},
+            entry_points={"mfn.plugins.v1": {"slime": f"{number}_module"}},
         )
     assert "dist-one 1.2.3 and dist-two 1.2.3" in only(refused("slime")).message
+
+
+@pytest.mark.parametrize(
+    ("group", "remedy"),
+    [
+        ("mfn.plugins.v0", "newer release of dist-slime"),
+        ("mfn.plugins.v2", "newer mfn-core"),
+        ("mfn.plugins.v10", "newer mfn-core"),
+    ],
+)
+def test_a_plugin_for_another_version_of_the_plugin_api_is_refused_unimported(
+    install: Install, group: str, remedy: str
+) -> None:
+    install(
+        "dist-slime",
+        files={"slime_module.py": "raise RuntimeError('imported')"},
+        entry_points={group: {"slime": "slime_module"}},
+    )
+    problem = only(refused("slime"))
+    assert problem.path == "server.plugins[0]"
+    assert "plugin 'slime' (dist-slime 1.2.3)" in problem.message
+    assert f"{group}, and this kernel has mfn.plugins.v1" in problem.message
+    assert remedy in problem.remedy
+    assert ("pyproject.toml" in problem.remedy) == (group == "mfn.plugins.v0")
+    ((plugin, listed),) = PluginRegistry.of_other_versions()
+    assert (plugin.name, plugin.distribution, plugin.version) == ("slime", "dist-slime", "1.2.3")
+    assert listed.message == problem.message
+    assert "slime" not in {each.name for each in PluginRegistry.installed()}
+
+
+def test_a_plugin_for_several_versions_is_loaded_and_not_reported(install: Install) -> None:
+    header = "from mfn_core import ComponentSpec, hookimpl\n"
+    install(
+        "dist-slime",
+        files={"slime_module.py": header + ENGINE},
+        entry_points={group: {"slime": "slime_module"} for group in ("mfn.plugins.v0", "mfn.plugins.v1")},
+    )
+    assert list(PluginRegistry(["slime"]).plugins) == ["slime"]
+    assert PluginRegistry.of_other_versions() == []
+
+
+def test_groups_that_only_look_alike_are_left_alone(install: Install) -> None:
+    groups = ("mfn.plugins", "mfn.plugins.v", "mfn.plugins.v0.extra", "other.mfn.plugins.v0", "mfn-plugins-v0")
+    install("dist-slime", files={}, entry_points={group: {"slime": "slime_module"} for group in groups})
+    assert PluginRegistry.of_other_versions() == []
 
 
 def test_what_is_no_component_spec_is_refused(install_plugin: Install) -> None:
@@ -225,7 +270,7 @@ def test_naming_a_plugin_in_two_ways_is_refused(install: Install) -> None:
     install(
         "dist-slime",
         files={"slimes/__init__.py": "", "slimes/plugin.py": header + ENGINE},
-        entry_points={"mfn.plugins.v0": {"slime": "slimes.plugin"}},
+        entry_points={"mfn.plugins.v1": {"slime": "slimes.plugin"}},
     )
     problem = only(refused("slime", "slimes.plugin"))
     assert problem.message == "plugins 'slime' and 'slimes.plugin' are the same"

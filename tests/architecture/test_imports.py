@@ -195,5 +195,5 @@ def test_a_package_declares_ranges_a_license_and_a_readme(name: str) -> None:
 @pytest.mark.parametrize("name", sorted(PLUGINS))
 def test_a_plugin_is_known_by_the_name_of_its_folder(name: str) -> None:
     folder = MODULES[name]
-    points = project(folder)["entry-points"]["mfn.plugins.v0"]  # type: ignore[index]
+    points = project(folder)["entry-points"]["mfn.plugins.v1"]  # type: ignore[index]
     assert points == {folder.name: f"{name}.plugin"}

@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib.util
 import os
 import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
@@ -39,11 +41,15 @@ runpy.run_path("examples/demo.py", run_name="__main__")
 """The demo where a plugin is not installed."""
 
 
-def tell(*words: str) -> str:
+PICTURE = r"^   (no picture of it: .+|a field that grows in a browser: .+)$"
+"""What came of the picture of the live page."""
+
+
+def tell(*words: str, path: str = os.environ["PATH"]) -> str:
     ran = subprocess.run(
         [sys.executable, *words],
         cwd=ROOT,
-        env={**os.environ, "COLUMNS": "110"},
+        env={**os.environ, "COLUMNS": "110", "PATH": path},
         capture_output=True,
         text=True,
         check=False,
@@ -60,6 +66,7 @@ def settled(told: str) -> str:
     told = re.sub(r"\b[0-9a-f]{64}\b", "HASH", told)
     told = re.sub(r"\d{4}-\d\d-\d\dT[\d:.]+Z", "TIME", told)
     told = re.sub(r"(\d\.\d{6})\d+", r"\1", told)
+    told = re.sub(PICTURE, "   PICTURE", told, flags=re.MULTILINE)  # as this machine has a browser or none
     # Commands take effect when they arrive, a few steps earlier or later.
     told = re.sub(r"step +\d+  (paused|injected|resumed|highest potential).*", r"step N  \1", told)
     return "\n".join(line.rstrip() for line in told.strip().splitlines())
@@ -82,7 +89,7 @@ def test_the_readme_shows_what_the_demo_prints(demo: tuple[str, Path]) -> None:
 
 def test_the_demo_tells_its_story_to_the_end(demo: tuple[str, Path]) -> None:
     told, directory = demo
-    assert re.findall(r"^(\d)  ", told, re.MULTILINE) == list("123456789")
+    assert re.findall(r"^(\d+)  ", told, re.MULTILINE) == [str(number) for number in range(1, 11)]
     for transport in {"transport_grpc", "transport_asgi"} & INSTALLED:
         assert transport in told
     assert told.count("the last one is equal, bit for bit, to RunSimulation") >= 1
@@ -97,6 +104,83 @@ def test_the_demo_tells_its_story_to_the_end(demo: tuple[str, Path]) -> None:
     assert picture.startswith(b"\x89PNG")
     assert 20_000 < len(picture) < 300_000
     assert (directory / "keys.toml").stat().st_mode & 0o777 == 0o600
+
+
+def test_the_demo_ends_with_the_address_that_the_live_page_will_have(demo: tuple[str, Path]) -> None:
+    if not {"transport_asgi", "auth_loopback"} <= INSTALLED:
+        pytest.skip("there is no live page")
+    told, directory = demo
+    *_, came, last = told.splitlines()
+    assert last == "   make serve prints a link that opens it: http://127.0.0.1:8080/#token=…"
+    assert re.match(PICTURE, came), came
+    assert (directory / "live.png").exists() == came.endswith("live.png")
+
+
+@pytest.mark.browser
+@pytest.mark.skipif(
+    not {"transport_asgi", "auth_loopback"} <= INSTALLED or not any(map(shutil.which, ("chromium", "google-chrome"))),
+    reason="there is no live page, or no Chromium to see it",
+)
+def test_the_demo_takes_a_picture_of_the_live_page(tmp_path: Path) -> None:
+    told = tell("examples/demo.py", "--directory", str(tmp_path))
+    assert f"a field that grows in a browser: {tmp_path}/live.png" in told
+    picture = (tmp_path / "live.png").read_bytes()
+    assert picture.startswith(b"\x89PNG")
+    assert (int.from_bytes(picture[16:20]), int.from_bytes(picture[20:24])) == (1280, 900)
+    assert len(picture) > 50_000, "there is nothing to be seen on it"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not {"transport_asgi", "auth_loopback"} <= INSTALLED, reason="there is no live page")
+@pytest.mark.parametrize(
+    ("script", "reason"),
+    [(None, "there is no chromium, chromium-browser or google-chrome"), ("exit 3", "the browser ended")],
+)
+def test_without_a_browser_or_with_a_broken_one_the_demo_says_so_and_succeeds(
+    script: str | None, reason: str, tmp_path: Path
+) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    if script is not None:
+        (programs / "chromium").write_text(f"#!/bin/sh\n{script}\n")
+        (programs / "chromium").chmod(0o755)
+    told = tell("examples/demo.py", "--directory", str(tmp_path), path=str(programs))
+    assert f"\n   no picture of it: {reason}\n" in told
+    assert not (tmp_path / "live.png").exists()
+
+
+def load_photograph() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("photograph", ROOT / "examples" / "photograph.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("script", "expected", "message"),
+    [
+        ("exit 1", RuntimeError, "the browser ended"),
+        ("exec sleep 60", TimeoutError, "took too long"),
+        (
+            r"""printf '{"id":1,"error":{"message":"no tabs"}}\0' >&4""",
+            RuntimeError,
+            "Target.createTarget: no tabs",
+        ),
+    ],
+)
+def test_a_browser_that_does_not_do_its_part_is_an_error_that_says_how(
+    script: str, expected: type[Exception], message: str, tmp_path: Path
+) -> None:
+    browser, picture = tmp_path / "chromium", tmp_path / "live.png"
+    browser.write_text(f"#!/bin/sh\n{script}\n")
+    browser.chmod(0o755)
+    before = set(Path("/proc/self/fd").iterdir())
+    with pytest.raises(expected, match=message):
+        load_photograph().photograph("about:blank", picture, browser=str(browser), seconds=1.0)
+    assert not picture.exists()
+    assert set(Path("/proc/self/fd").iterdir()) == before
 
 
 @pytest.mark.slow

@@ -40,7 +40,7 @@ def ours() -> set[str]:
     """The plugins of this repository that are installed."""
     found = set()
     for path in ROOT.glob("mfn_plugins/*/pyproject.toml"):
-        found |= set(tomllib.loads(path.read_text("utf-8"))["project"]["entry-points"]["mfn.plugins.v0"])
+        found |= set(tomllib.loads(path.read_text("utf-8"))["project"]["entry-points"]["mfn.plugins.v1"])
     return found & {plugin.name for plugin in PluginRegistry.installed()}
 
 

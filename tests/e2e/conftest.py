@@ -15,6 +15,9 @@ from mfn_e2e.deployment import LIMITS, Deployment, tables
 from mfn_e2e.installed import PLUGINS, TRANSPORTS, engines
 
 NEEDED = {
+    "test_asgi_identity.py": {"auth_hmac", "audit_jsonl", "engine_numpy", "transport_asgi"},
+    "test_asgi_servers.py": {"auth_hmac", "auth_loopback", "audit_jsonl", "engine_numpy", "transport_asgi"},
+    "test_asgi_workers.py": {"audit_jsonl", "engine_numpy", "transport_asgi", "transport_grpc"},
     "test_audit_under_load.py": {"auth_hmac", "audit_jsonl"},
     "test_buf_curl.py": {"auth_hmac"},
     "test_cancellation.py": {"audit_jsonl"},
@@ -26,6 +29,7 @@ NEEDED = {
     "test_environment.py": {"auth_hmac", "audit_jsonl", "ratelimit", "transport_grpc"},
     "test_exit_statuses.py": {"auth_hmac", "audit_jsonl"},
     "test_interop.py": {"auth_hmac"},
+    "test_interop_browser.py": {"auth_hmac", "auth_loopback", "audit_jsonl", "engine_numpy", "transport_asgi"},
     "test_interop_web.py": {"auth_hmac", "transport_asgi"},
     "test_keys_under_load.py": {"auth_hmac", "audit_jsonl"},
     "test_live_page.py": {"auth_loopback", "engine_numpy", "transport_asgi"},

@@ -14,6 +14,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 
 from mfn_e2e.commands import mfn
 from mfn_e2e.deployment import Deployment, tables
+from mfn_e2e.node import program
 from mfn_e2e.operations import EXAMPLES, Example
 from mfn_proto import mfn_pb2 as w1
 from mfn_proto.v1 import field_pb2 as v1
@@ -21,8 +22,6 @@ from mfn_proto.v1 import field_pb2 as v1
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
 
 ROOT = Path(__file__).parents[2]
-
-PACKAGE = "@bufbuild/buf@1"
 
 REQUESTS = {
     "unary": "mfn.SimulationRequest",
@@ -41,20 +40,9 @@ UNAUTHENTICATED = 16
 
 
 @pytest.fixture(scope="session")
-def buf(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def buf() -> Path:
     """The program `buf`, from npm."""
-    home = tmp_path_factory.mktemp("buf")
-    options = ["--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"]
-    done = subprocess.run(
-        ["npm", "install", *options, "--prefix", home, PACKAGE],
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    program = home / "node_modules" / ".bin" / "buf"
-    assert program.exists(), f"npm cannot install {PACKAGE}, which this test calls the server with:\n{done.stderr}"
-    return program
+    return program("buf")
 
 
 @pytest.fixture(scope="module")

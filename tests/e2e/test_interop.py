@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import shutil
 import struct
-import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +14,13 @@ import mfn_proto
 from mfn_client.raw import RawClient
 from mfn_e2e.calls import exchange
 from mfn_e2e.deployment import Deployment
+from mfn_e2e.node import run_script
 from mfn_proto import mfn_pb2 as w1
 from mfn_proto.v1 import field_pb2 as v1
 from mfn_signing import encode_secret
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
 
-NODE = Path(__file__).parent / "node"
 DEFINITIONS = Path(mfn_proto.__file__).parent
 
 RUN: dict[str, Any] = {"seed": 42, "grid_size": 64, "alpha": 0.18, "spike_probability": 0.25, "turing_enabled": True}
@@ -72,22 +69,7 @@ CALLS: tuple[tuple[str, str, list[Message], type[Message]], ...] = (
 """One call of each shape, and a second server stream that carries fields."""
 
 
-@pytest.fixture(scope="session")
-def node_client(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The client, installed with what it needs."""
-    home = tmp_path_factory.mktemp("node")
-    for name in ("package.json", "client.js"):
-        shutil.copy(NODE / name, home)
-    subprocess.run(
-        ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"],
-        cwd=home,
-        check=True,
-        timeout=240,
-    )
-    return home / "client.js"
-
-
-def run_node(client: Path, server: Deployment, transport: str, secret: str) -> dict[str, Any]:
+def run_node(server: Deployment, transport: str, secret: str) -> dict[str, Any]:
     job = {
         "address": server.address(transport),
         "keyId": "ada",
@@ -103,11 +85,7 @@ def run_node(client: Path, server: Deployment, transport: str, secret: str) -> d
             for service, method, messages, _ in CALLS
         ],
     }
-    done = subprocess.run(
-        ["node", str(client)], input=json.dumps(job), capture_output=True, text=True, timeout=120, check=False
-    )
-    assert done.returncode == 0, done.stderr
-    found: dict[str, Any] = json.loads(done.stdout)
+    found: dict[str, Any] = run_script("grpc.cjs", job)
     return found
 
 
@@ -141,9 +119,9 @@ def compare(theirs: dict[str, Any], ours: Message, where: str) -> int:
 
 
 async def test_a_javascript_client_gets_the_same_bits_in_every_shape(
-    server: Deployment, client: RawClient, transport: str, node_client: Path
+    server: Deployment, client: RawClient, transport: str
 ) -> None:
-    found = run_node(node_client, server, transport, encode_secret(server.keys["ada"].secret))
+    found = run_node(server, transport, encode_secret(server.keys["ada"].secret))
     assert found["codes"] == [0] * len(CALLS)
     caller = server.caller()
     for (service, method, messages, reply_type), theirs in zip(CALLS, found["replies"], strict=True):
@@ -164,8 +142,8 @@ async def test_a_javascript_client_gets_the_same_bits_in_every_shape(
 
 
 async def test_a_javascript_client_with_another_secret_is_refused_in_every_shape(
-    server: Deployment, transport: str, node_client: Path
+    server: Deployment, transport: str
 ) -> None:
-    found = run_node(node_client, server, transport, encode_secret(server.keys["ben"].secret))
+    found = run_node(server, transport, encode_secret(server.keys["ben"].secret))
     assert found["codes"] == [16] * len(CALLS)  # UNAUTHENTICATED
     assert found["replies"] == [[]] * len(CALLS)

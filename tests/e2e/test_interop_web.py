@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -18,15 +17,13 @@ from google.protobuf.message import Message
 from mfn_client.raw import RawClient
 from mfn_e2e.calls import exchange
 from mfn_e2e.deployment import Deployment
+from mfn_e2e.node import definitions, program, run_script
 from mfn_e2e.operations import EXAMPLES, Example
 from mfn_proto import mfn_pb2 as w1
 from mfn_proto.v1 import field_pb2 as v1
 from mfn_signing import encode_secret
 
 pytestmark = [pytest.mark.interop, pytest.mark.timeout(300)]
-
-NODE = Path(__file__).parent / "node_web"
-ROOT = Path(__file__).parents[2]
 
 REPLIES: Mapping[str, type[Message]] = {
     "unary": w1.SimulationResult,
@@ -58,34 +55,11 @@ TRANSPORTS = (
 
 
 @pytest.fixture(scope="session")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The client, installed with what it needs."""
-    home = tmp_path_factory.mktemp("node_web")
-    for name in ("package.json", "client.js"):
-        shutil.copy(NODE / name, home)
-    done = subprocess.run(
-        ["npm", "install", "--no-package-lock", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error"],
-        cwd=home,
-        capture_output=True,
-        text=True,
-        timeout=240,
-        check=False,
-    )
-    assert done.returncode == 0, f"npm cannot install what {NODE.name}/package.json names:\n{done.stderr}"
-    return home
-
-
-@pytest.fixture(scope="session")
-def schema(home: Path) -> Path:
+def schema(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The definitions, compiled. What has no side effects is said to have none: these clients make GET requests of such
     calls alone."""
-    schema = home / "schema.binpb"
-    subprocess.run(
-        [home / "node_modules" / ".bin" / "buf", "build", ROOT / "proto", "--as-file-descriptor-set", "-o", schema],
-        check=True,
-        timeout=60,
-    )
-    files = FileDescriptorSet.FromString(schema.read_bytes())
+    schema = tmp_path_factory.mktemp("schema") / "schema.binpb"
+    files = FileDescriptorSet.FromString(definitions(schema))
     for method in (method for file in files.file for service in file.service for method in service.method):
         if method.name == "RunSimulation":
             method.options.idempotency_level = MethodOptions.NO_SIDE_EFFECTS
@@ -93,7 +67,7 @@ def schema(home: Path) -> Path:
     return schema
 
 
-def run_node(home: Path, schema: Path, server: Deployment, secret: bytes) -> list[list[dict[str, Any] | None]]:
+def run_node(schema: Path, server: Deployment, secret: bytes) -> list[list[dict[str, Any] | None]]:
     calls = []
     for example in EXAMPLES:
         service, _, method = example.path[1:].rpartition("/")
@@ -107,17 +81,7 @@ def run_node(home: Path, schema: Path, server: Deployment, secret: bytes) -> lis
         "transports": TRANSPORTS,
         "calls": calls,
     }
-    done = subprocess.run(
-        ["node", "client.js"],
-        cwd=home,
-        input=json.dumps(job),
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    found: list[list[dict[str, Any] | None]] = json.loads(done.stdout)
+    found: list[list[dict[str, Any] | None]] = run_script("connect.mjs", job)
     return found
 
 
@@ -147,11 +111,9 @@ async def over_grpc(server: Deployment) -> list[list[bytes]]:
     return replies
 
 
-async def test_every_client_gets_the_same_bits_in_every_shape_that_it_carries(
-    server: Deployment, home: Path, schema: Path
-) -> None:
+async def test_every_client_gets_the_same_bits_in_every_shape_that_it_carries(server: Deployment, schema: Path) -> None:
     expected = await over_grpc(server)
-    found = run_node(home, schema, server, server.keys["ada"].secret)
+    found = run_node(schema, server, server.keys["ada"].secret)
     assert len(found) == len(TRANSPORTS)
     for each, results in zip(TRANSPORTS, found, strict=True):
         for example, replies, result in zip(EXAMPLES, expected, results, strict=True):
@@ -167,8 +129,8 @@ async def test_every_client_gets_the_same_bits_in_every_shape_that_it_carries(
             assert was_get == (each["options"].get("useHttpGet", False) and example.shape == "unary"), where
 
 
-async def test_every_client_with_another_secret_is_refused(server: Deployment, home: Path, schema: Path) -> None:
-    for each, results in zip(TRANSPORTS, run_node(home, schema, server, server.keys["ben"].secret), strict=True):
+async def test_every_client_with_another_secret_is_refused(server: Deployment, schema: Path) -> None:
+    for each, results in zip(TRANSPORTS, run_node(schema, server, server.keys["ben"].secret), strict=True):
         for example, result in zip(EXAMPLES, results, strict=True):
             if carried(each, example):
                 assert result is not None
@@ -187,7 +149,7 @@ def buf_curl(
     options = [word for name, value in headers for word in ("-H", f"{name}: {value}")]
     return subprocess.run(
         [
-            schema.parent / "node_modules" / ".bin" / "buf",
+            program("buf"),
             "curl",
             *words,
             *("--schema", schema, "-d", data),

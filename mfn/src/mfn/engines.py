@@ -1,6 +1,6 @@
 """The compute engines that are installed, found without a server.
 
-An engine is a backend of a plugin whose entry point in `mfn.plugins.v0` starts with `engine_`: `engine_numpy`
+An engine is a backend of a plugin whose entry point in `mfn.plugins.v1` starts with `engine_`: `engine_numpy`
 brings `numpy`.
 """
 

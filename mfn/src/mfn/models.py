@@ -1,6 +1,6 @@
 """The field models that there are: those of `mfn_model`, and those of installed plugins, found without a server.
 
-A model plugin is one whose entry point in `mfn.plugins.v0` starts with `model_`; what it declares by the hook
+A model plugin is one whose entry point in `mfn.plugins.v1` starts with `model_`; what it declares by the hook
 `mfn_models` is known from then on.
 """
 

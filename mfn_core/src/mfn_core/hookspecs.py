@@ -1,6 +1,6 @@
 """The hooks that a plugin may implement: all of them synchronous, all called at assembly and never for a call.
 
-A plugin is a module (or an object) named by an entry point of the group `mfn.plugins.v0`. It marks its
+A plugin is a module (or an object) named by an entry point of the group `mfn.plugins.v1`. It marks its
 implementations with `hookimpl`::
 
     from mfn_core import ComponentSpec, hookimpl
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["ENTRY_POINT_GROUP", "PROJECT", "hookimpl", "hookspec"]
 
 PROJECT = "mfn"
-ENTRY_POINT_GROUP = "mfn.plugins.v0"
+ENTRY_POINT_GROUP = "mfn.plugins.v1"
 
 hookspec = pluggy.HookspecMarker(PROJECT)
 hookimpl = pluggy.HookimplMarker(PROJECT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import logging
 from collections.abc import Iterable, Mapping, Sequence
-from importlib.metadata import Distribution, EntryPoint, PackageNotFoundError, entry_points, packages_distributions
+from importlib.metadata import Distribution, PackageNotFoundError, packages_distributions
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,14 @@ import pluggy
 from attrs import frozen
 
 from mfn_core import hookspecs
+from mfn_core._installed import (
+    InstalledPlugin,
+    entries,
+    entries_of_other_versions,
+    in_words,
+    installed_plugin,
+    made_for_another_version,
+)
 from mfn_core._plugin_models import DeclaredModel, collect_models, register_models
 from mfn_core.components import ComponentKind, ComponentSpec
 from mfn_core.config import ConfigError, Problem, join_path, suggest
@@ -41,20 +49,6 @@ HOOK_KINDS: Mapping[str, ComponentKind] = MappingProxyType(
 """The hooks that declare components, and the kind that each declares."""
 
 KNOWN_HOOKS = (*HOOK_KINDS, "mfn_models", "mfn_check")
-
-
-@frozen(kw_only=True)
-class InstalledPlugin:
-    """A plugin that could be named, as its distribution's metadata tells of it; nothing was imported."""
-
-    name: str
-    """Its entry point's name: what `server.plugins` calls it."""
-    distribution: str
-    version: str
-    summary: str
-    """The distribution's own one-line description."""
-    target: str
-    """What the entry point names: `package.module` or `package.module:object`."""
 
 
 @frozen(kw_only=True)
@@ -91,7 +85,7 @@ class PluginRegistry:
         """Load plugins and collect what they declare.
 
         Args:
-            names: each the name of an entry point of the group `mfn.plugins.v0`, or an import path with a dot or a
+            names: each the name of an entry point of the group `mfn.plugins.v1`, or an import path with a dot or a
                 colon in it: `package.module`, `package.module:object`.
             problems: takes what is wrong, so that the rest can be judged; unless given, it is raised.
 
@@ -171,22 +165,14 @@ class PluginRegistry:
     @staticmethod
     def installed() -> list[InstalledPlugin]:
         """Every plugin that could be named, by name, from the metadata of what is installed; imports none of them."""
-        found = []
-        for entry in _entry_points():
-            distribution = _distribution_of(entry)
-            if distribution is None:
-                continue  # an entry point made by hand, which `entry_points` never gives
-            metadata = distribution.metadata
-            found.append(
-                InstalledPlugin(
-                    name=entry.name,
-                    distribution=distribution.name,
-                    version=distribution.version,
-                    summary=metadata["Summary"] or "" if "Summary" in metadata else "",
-                    target=entry.value,
-                )
-            )
-        return sorted(found, key=lambda plugin: (plugin.name, plugin.distribution))
+        found = (installed_plugin(entry) for entry in entries())
+        return sorted(filter(None, found), key=lambda plugin: (plugin.name, plugin.distribution))
+
+    @staticmethod
+    def of_other_versions() -> list[tuple[InstalledPlugin, Problem]]:
+        """Plugins that are installed and made for another version of the plugin API, each with what to change."""
+        found = ((installed_plugin(entry), made_for_another_version(entry)) for entry in entries_of_other_versions())
+        return [(plugin, problem) for plugin, problem in found if plugin is not None]
 
     # Loading.
 
@@ -270,35 +256,24 @@ def _manager() -> pluggy.PluginManager:
     return manager
 
 
-def _entry_points() -> Iterable[EntryPoint]:
-    return entry_points(group=hookspecs.ENTRY_POINT_GROUP)
-
-
-def _distribution_of(entry: EntryPoint) -> Distribution | None:
-    return entry.dist
-
-
 def _load(name: str) -> tuple[Any, str]:
     """The plugin's module or object, and its distribution in words."""
     if "." in name or ":" in name:
         distribution = _of_module(name)
         return _import(name, name, distribution), distribution
-    entries = [entry for entry in _entry_points() if entry.name == name]
-    if not entries:
-        known = sorted(entry.name for entry in _entry_points())
+    named = [entry for entry in entries() if entry.name == name]
+    if not named:
+        if others := [entry for entry in entries_of_other_versions() if entry.name == name]:
+            raise ConfigError([made_for_another_version(entry) for entry in others])
+        known = sorted(entry.name for entry in entries())
         raise _one(
             f"no plugin {name!r} is installed",
             suggest(name, known) or f"no distribution here has the entry-point group {hookspecs.ENTRY_POINT_GROUP}",
         )
-    if len(entries) > 1:
-        where = " and ".join(sorted(_in_words(entry) for entry in entries))
+    if len(named) > 1:
+        where = " and ".join(sorted(in_words(entry) for entry in named))
         raise _one(f"plugin {name!r} is provided by {where}", "uninstall one, or name the plugin by its import path")
-    return _import(name, entries[0].value, _in_words(entries[0])), _in_words(entries[0])
-
-
-def _in_words(entry: EntryPoint) -> str:
-    distribution = _distribution_of(entry)
-    return entry.value if distribution is None else f"{distribution.name} {distribution.version}"
+    return _import(name, named[0].value, in_words(named[0])), in_words(named[0])
 
 
 def _in_full(name: str, distribution: str) -> str:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from mfn_core.cli._output import Table, show
+
+if TYPE_CHECKING:
+    from mfn_core.registry import InstalledPlugin
 
 __all__ = ["plugins"]
 
@@ -17,7 +20,8 @@ __all__ = ["plugins"]
 def plugins(as_json: bool) -> None:
     """List the installed plugins and what each brings.
 
-    Imports every one of them; one that cannot be imported is listed with the reason.
+    Imports every one of them. One that cannot be imported, or is made for another version of the plugin API, is listed
+    with the reason.
     """
     described = _describe()
     if as_json:
@@ -33,14 +37,7 @@ def _describe() -> list[dict[str, Any]]:
 
     described = []
     for plugin in PluginRegistry.installed():
-        entry: dict[str, Any] = {
-            "name": plugin.name,
-            "distribution": plugin.distribution,
-            "version": plugin.version,
-            "summary": plugin.summary,
-            "components": [],
-            "problems": [],
-        }
+        entry = _entry(plugin)
         described.append(entry)
         try:
             registry = PluginRegistry([plugin.name])
@@ -58,7 +55,20 @@ def _describe() -> list[dict[str, Any]]:
             for kind in ComponentKind
             for name, registered in registry.components(kind).items()
         ]
+    for plugin, problem in PluginRegistry.of_other_versions():
+        described.append({**_entry(plugin), "problems": [f"{problem.message}; {problem.remedy}"]})
     return described
+
+
+def _entry(plugin: InstalledPlugin) -> dict[str, Any]:
+    return {
+        "name": plugin.name,
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "summary": plugin.summary,
+        "components": [],
+        "problems": [],
+    }
 
 
 def _tables(described: list[dict[str, Any]]) -> list[Table]:

@@ -313,6 +313,8 @@ class _Supervisor:
             await worker.end(0.0)
             return
         # Drained: a process that a transport brought with it is told to end, a plain one is ending already.
-        with contextlib.suppress(ProcessLookupError):
-            worker.process.terminate()
+        if worker.process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                # Not by `terminate`, which takes the status of one that has just ended from asyncio, which then warns.
+                os.kill(worker.launched.pid, signal.SIGTERM)
         await worker.end(1.0)

@@ -51,7 +51,7 @@ class PluginSuite:
         """The plugin's entry point."""
         assert getattr(self, "plugin", ""), f"{type(self).__name__} gives no `plugin`: the name of its entry point"
         found = [plugin for plugin in PluginRegistry.installed() if plugin.name == self.plugin]
-        assert found, f"no entry point {self.plugin!r} in the group mfn.plugins.v0; is the distribution installed?"
+        assert found, f"no entry point {self.plugin!r} in the group mfn.plugins.v1; is the distribution installed?"
         assert len(found) == 1, f"entry point {self.plugin!r} is in {[plugin.distribution for plugin in found]}"
         return found[0]
 

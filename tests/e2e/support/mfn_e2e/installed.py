@@ -16,7 +16,7 @@ def _plugins() -> frozenset[str]:
     """Names of the plugins whose code is there; a folder that was deleted may have left its metadata behind."""
     found = {
         point.name
-        for point in entry_points(group="mfn.plugins.v0")
+        for point in entry_points(group="mfn.plugins.v1")
         if importlib.util.find_spec(point.value.partition(":")[0].partition(".")[0]) is not None
     }
     if not sysconfig.get_config_var("Py_ENABLE_SHARED"):
