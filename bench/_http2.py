@@ -22,6 +22,8 @@ _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE = 0, 1, 
 _END_STREAM, _END_HEADERS, _ACK = 0x1, 0x4, 0x1
 _INITIAL_WINDOW_SIZE = 4
 _WIDEST = 2**31 - 1
+_HEAD = struct.Struct("!IBI")
+"""Length and kind of a frame, its flags, its stream."""
 _FIRST_DYNAMIC = 62
 _FIXED = {":authority": "localhost", "content-type": "application/grpc", "te": "trailers"}
 
@@ -44,7 +46,7 @@ def _string(text: str) -> bytes:
 
 
 def _frame(kind: int, flags: int, stream: int, payload: bytes) -> bytes:
-    return struct.pack("!IBI", len(payload) << 8 | kind, flags, stream) + payload
+    return _HEAD.pack(len(payload) << 8 | kind, flags, stream) + payload
 
 
 @frozen
@@ -63,10 +65,13 @@ class Prepared:
         return b"".join((self.before, number, self.between, number, self.after))
 
 
-def prepared(path: str, calls: Sequence[tuple[Mapping[str, str], bytes]]) -> Iterator[Prepared]:
+def prepared(
+    path: str, calls: Sequence[tuple[Mapping[str, str], bytes]], *, open_ended: bool = False
+) -> Iterator[Prepared]:
     """Calls of one method in the order in which they must be sent: of each its header fields, and its message.
 
-    Fields whose values stay the same are indexed; every call must have the same names.
+    Fields whose values stay the same are indexed; every call must have the same names. With `open_ended` the client
+    does not half-close behind its message, and an empty one is not sent at all.
     """
     names = list(calls[0][0]) if calls else []
     constant = [name for name in names if len({headers[name] for headers, _ in calls}) == 1]
@@ -82,10 +87,10 @@ def prepared(path: str, calls: Sequence[tuple[Mapping[str, str], bytes]]) -> Ite
             block = method_and_scheme + b"".join(b"\x40" + _string(name) + _string(values[name]) for name in entered)
         else:
             block = known + b"".join(_integer(indices[name], 4) + _string(headers[name]) for name in varying)
-        body = b"\x00" + len(message).to_bytes(4, "big") + message
+        body = b"" if open_ended and not message else b"\x00" + len(message).to_bytes(4, "big") + message
         yield Prepared(
             before=struct.pack("!IB", len(block) << 8 | _HEADERS, _END_HEADERS),
-            between=block + struct.pack("!IB", len(body) << 8 | _DATA, _END_STREAM),
+            between=block + struct.pack("!IB", len(body) << 8 | _DATA, 0 if open_ended else _END_STREAM),
             after=body,
         )
 
@@ -120,6 +125,31 @@ class Connection:
         """End it."""
         self._socket.close()
 
+    def begin(self, call: Prepared) -> int:
+        """Begin a call whose replies `arrivals` tells of; the number of its stream."""
+        stream = self._next_stream
+        self._next_stream += 2
+        self._socket.sendall(call.on(stream))
+        return stream
+
+    def fileno(self) -> int:
+        """To be waited for."""
+        return self._socket.fileno()
+
+    def arrivals(self) -> list[int]:
+        """The streams of the messages that the server has sent: one each, and each in a frame of its own.
+
+        Raises:
+            RuntimeError: a stream ended.
+        """
+        found = []
+        for kind, flags, stream in self._frames():
+            if kind == _DATA:
+                found.append(stream)
+            elif flags & _END_STREAM:
+                raise RuntimeError(f"stream {stream} ended")
+        return found
+
     def run(self, calls: Iterator[Prepared], seconds: float, in_flight: int) -> Run:
         """Keep so many calls in flight for so long, or until there are no more; every reply is waited for."""
         begun: dict[int, float] = {}
@@ -150,33 +180,36 @@ class Connection:
 
     def _ended(self) -> list[int]:
         """The streams that ended with a message in what the server says next."""
+        ended = []
+        for kind, flags, stream in self._frames():
+            if kind == _DATA:
+                self._answered.add(stream)
+            elif flags & _END_STREAM:
+                if stream not in self._answered:
+                    raise RuntimeError(f"stream {stream} ended without a message")
+                self._answered.remove(stream)
+                ended.append(stream)
+        return ended
+
+    def _frames(self) -> list[tuple[int, int, int]]:
+        """Kind, flags and stream of the DATA and HEADERS frames in what the server says next."""
         octets = self._unread + self._socket.recv(1 << 18)
         if len(octets) == len(self._unread):
             raise RuntimeError("the server closed the connection")
-        ended, at, size = [], 0, len(octets)
+        found, at, size = [], 0, len(octets)
         while at + 9 <= size:
-            head, flags, stream = struct.unpack_from("!IBI", octets, at)
+            head, flags, stream = _HEAD.unpack_from(octets, at)
             length, kind = head >> 8, head & 255
             if at + 9 + length > size:
                 break
-            payload = octets[at + 9 : at + 9 + length]
-            at += 9 + length
-            if kind == _DATA:
-                self._answered.add(stream)
-            elif kind == _HEADERS:
-                if flags & _END_STREAM:
-                    ended.append(stream)
-                    self._check(stream)
+            if kind in (_DATA, _HEADERS):
+                found.append((kind, flags, stream))
             elif kind == _SETTINGS and not flags & _ACK:
                 self._socket.sendall(_frame(_SETTINGS, _ACK, 0, b""))
             elif kind == _PING and not flags & _ACK:
-                self._socket.sendall(_frame(_PING, _ACK, 0, payload))
+                self._socket.sendall(_frame(_PING, _ACK, 0, octets[at + 9 : at + 9 + length]))
             elif kind in (_RST_STREAM, _GOAWAY):
-                raise RuntimeError(f"the server ended stream {stream}: {payload!r}")
+                raise RuntimeError(f"the server ended stream {stream}: {octets[at + 9 : at + 9 + length]!r}")
+            at += 9 + length
         self._unread = octets[at:]
-        return ended
-
-    def _check(self, stream: int) -> None:
-        if stream not in self._answered:
-            raise RuntimeError(f"stream {stream} ended without a message")
-        self._answered.remove(stream)
+        return found

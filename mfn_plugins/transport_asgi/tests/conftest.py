@@ -30,8 +30,10 @@ sys.path.insert(0, str(PARTS))  # the clients of these tests stand there too
 ENV = {"PYTHONPATH": str(PARTS)}
 
 
-def tables(*, server: dict[str, Any] | None = None, **asgi: Any) -> dict[str, Any]:
+def tables(*, server: dict[str, Any] | None = None, served_by: str | None = None, **asgi: Any) -> dict[str, Any]:
     """A configuration of the test service on this transport."""
+    if served_by is not None:
+        asgi["server"] = served_by
     return {
         "server": {
             "plugins": ["mfn_asgi_parts.parts", "transport_asgi"],
@@ -44,10 +46,16 @@ def tables(*, server: dict[str, Any] | None = None, **asgi: Any) -> dict[str, An
     }
 
 
-@pytest.fixture(name="tables")
+@pytest.fixture(name="tables", scope="session")
 def tables_fixture() -> Callable[..., dict[str, Any]]:
     """Makes configurations."""
     return tables
+
+
+@pytest.fixture(scope="session")
+def server_environment() -> dict[str, str]:
+    """What a server process of these tests has beside this one's variables."""
+    return ENV
 
 
 @pytest.fixture
@@ -61,8 +69,8 @@ def start(tmp_path: Path) -> Iterator[Callable[..., ServerProcess]]:
     """Start a server; it is drained when the test ends."""
     with ExitStack() as stack:
 
-        def make(*, server: dict[str, Any] | None = None, **asgi: Any) -> ServerProcess:
-            return stack.enter_context(ServerProcess(tables(server=server, **asgi), tmp_path, env=ENV))
+        def make(**changes: Any) -> ServerProcess:
+            return stack.enter_context(ServerProcess(tables(**changes), tmp_path, env=ENV))
 
         yield make
 

@@ -20,6 +20,9 @@ TABLES: Mapping[str, Any] = {
 }
 
 
+ON_UVICORN: Mapping[str, Any] = {"transports": {"asgi": {**TABLES["transports"]["asgi"], "server": "uvicorn"}}}
+
+
 class TestAsgi(TransportSuite):
     plugins: ClassVar[Sequence[str]] = ("transport_asgi",)
     name: ClassVar[str] = "asgi"
@@ -53,3 +56,12 @@ class TestConnect(TransportSuite):
             ended = await run_call(client, path_of(shape), [], seconds=self.patience)
         expected = ("OK", [":0"]) if shape is Shape.UNARY else ("INVALID_ARGUMENT", [])
         assert (ended.status.code, ended.replies) == expected
+
+
+class TestGrpcWebOnUvicorn(TransportSuite):
+    plugins: ClassVar[Sequence[str]] = ("transport_asgi",)
+    name: ClassVar[str] = "asgi"
+    tables: ClassVar[Mapping[str, Any]] = ON_UVICORN
+
+    def client(self, address: str) -> WireClient:
+        return GrpcWebClient(address, http2=False)

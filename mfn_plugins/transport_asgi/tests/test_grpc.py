@@ -154,9 +154,34 @@ async def test_a_deadline_that_passes_ends_the_call(server: Server) -> None:
 async def test_what_is_no_grpc_call_gets_a_short_plain_answer(server: Server) -> None:
     get = await server.ask(Client([body(b"")]), "Echo", verb="GET")
     assert (get.sent[0]["status"], get.headers[b"allow"]) == (405, b"POST")
-    old = await server.ask(Client([body(b"")]), "Echo", http="1.1")
-    assert old.sent[0]["status"] == 505
     assert server.recorder.ended == []
+
+
+@pytest.mark.parametrize(
+    ("version", "trailers", "lack"),
+    [
+        ("1.1", False, b"gRPC needs HTTP/2 or HTTP/3, and this is HTTP/1.1"),
+        ("1.0", False, b"and this is HTTP/1.0"),
+        ("1.1", True, b"and this is HTTP/1.1"),
+        ("2", False, b"gRPC needs HTTP trailers, and this server cannot send them"),
+    ],
+)
+@pytest.mark.parametrize("method", ["Echo", "Mirror", "Nope"])
+async def test_what_the_connection_cannot_carry_is_told_what_to_do_and_recorded(
+    server: Server, method: str, version: str, trailers: bool, lack: bytes
+) -> None:
+    client = await server.ask(Client([body(frame(b""))]), method, http=version, trailers=trailers)
+    assert client.http == 505
+    assert lack in client.body
+    assert b"call gRPC-Web or Connect at this address" in client.body
+    assert b"grpc-status" not in client.headers
+    assert server.recorder.ended == [(f"/t.T/{method}", Code.UNIMPLEMENTED)]
+
+
+async def test_http_3_carries_calls_as_http_2_does(server: Server) -> None:
+    client = await server.ask(Client([body(frame(message(b"x")))]), "Echo", http="3")
+    assert client.status == 0
+    assert client.body == frame(message(b"x"))
 
 
 async def test_a_client_that_leaves_before_its_message_is_whole_is_recorded_as_cancelled(server: Server) -> None:

@@ -160,7 +160,8 @@ def test_a_python_without_a_shared_library_is_told_what_to_do(monkeypatch: pytes
 def test_another_platform_is_told_what_to_use(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "platform", "win32")
     (problem,) = EnvoyHost({"asgi": AsgiSettings()}).problems()
-    assert problem == "the asgi transport runs on Linux and macOS, not on win32; use the grpc transport"
+    assert problem.startswith("Envoy runs Python on Linux and macOS, not on win32; use the grpc transport")
+    assert 'set server = "uvicorn"' in problem
 
 
 def test_a_temporary_directory_too_deep_for_a_socket_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

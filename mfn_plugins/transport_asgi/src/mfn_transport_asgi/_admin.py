@@ -25,11 +25,12 @@ class Admin:
         self._socket = socket
 
     async def listening(self) -> list[str]:
-        """Addresses that accept connections; empty while Envoy is starting."""
+        """Addresses that accept connections, each once; empty while Envoy is starting."""
         if (await self._request("GET", "/ready")).strip() != b"LIVE":
             return []
         found = json.loads(await self._request("GET", "/listeners?format=json"))
-        return [_address(status["local_address"]) for status in found.get("listener_statuses", ())]
+        # The listener of HTTP/3 has the number of the other.
+        return list(dict.fromkeys(_address(status["local_address"]) for status in found.get("listener_statuses", ())))
 
     async def drain(self) -> None:
         """Accept no more connections, and tell every client at its next reply to go elsewhere."""

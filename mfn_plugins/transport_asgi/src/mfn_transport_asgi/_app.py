@@ -1,4 +1,4 @@
-"""The ASGI application that Envoy runs: the worker's life in its lifespan, and requests to the protocol they speak."""
+"""What Envoy runs: the worker's life in the lifespan of an ASGI application, and WebSockets on a loop of their own."""
 
 from __future__ import annotations
 
@@ -6,82 +6,43 @@ import asyncio
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable
 
 from mfn_core.host.control import WorkerEnd
 from mfn_core.host.worker import Worker
-from mfn_transport_asgi._asgi import Receive, Scope, Send, WireProtocol, plain_reply
-from mfn_transport_asgi._cors import Cors, Handle
-from mfn_transport_asgi._disconnects import Disconnects
+from mfn_transport_asgi._application import Application
+from mfn_transport_asgi._asgi import Receive, Scope, Send
+from mfn_transport_asgi._crossing import answer
 from mfn_transport_asgi._launch import HANDOVER, Handover
-from mfn_transport_asgi._ws_link import Link, carry
+from mfn_transport_asgi._ws_link import carry
 
-__all__ = ["Application", "application", "websockets"]
+__all__ = ["Life", "application", "life", "requests", "websockets"]
 
 _log = logging.getLogger(__name__)
 
 
-class Application:
-    """One in each worker process. Everything runs on the one event loop that Envoy's Python has.
+class Life:
+    """The life of this worker process, where it is Envoy. Everything runs on the event loop of its Python.
 
     That loop's thread is not the process's main one: no signal arrives here, and none can be handled.
     """
 
-    _asgi_single_callable = True  # an ASGI 3 application, though its `__call__` is a plain function
-
     def __init__(self) -> None:
-        self.disconnects = Disconnects()
-        """Tells the calls of every protocol that their client is gone."""
         self.handover: Handover | None = None
         """What the launcher told this process; None outside Envoy."""
-        self.cors = Cors()
-        """Which pages of other origins may call; set before the protocols are added."""
-        self._by_content_type: dict[bytes, Handle] = {}
-        self._claiming: dict[WireProtocol, Handle] = {}
         self.loop: asyncio.AbstractEventLoop | None = None
         """Where the server lives, once it does; WebSockets come on another one."""
-        self.opened: Callable[[Link], None] | None = None
-        """Takes the WebSockets; called on that loop."""
-        self._living: asyncio.Task[None] | None = None
         self.ending = False
         """Whether Envoy is shutting down: its connections are gone, and it answers no question."""
+        self._living: asyncio.Task[None] | None = None
         self._over = False
 
-    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Answer one request, or live the lifespan."""
-        if scope["type"] == "http":
-            handle = self._by_content_type.get(_content_type(scope))
-            return self._by_other_signs(scope, receive, send) if handle is None else handle(scope, receive, send)
-        return self._lifespan(receive, send)
-
-    def speak(self, protocol: WireProtocol) -> None:
-        """Give the requests of a protocol to it: those of its content types, and what else it claims."""
-        handle = self.cors.around(protocol.handle) if protocol.for_browsers else protocol.handle
-        self._by_content_type.update(dict.fromkeys(protocol.content_types, handle))
-        self._claiming[protocol] = handle
-
-    def fall_silent(self, protocol: WireProtocol) -> None:
-        """Take a protocol away again."""
-        self._claiming.pop(protocol, None)
-        for content_type in protocol.content_types:
-            self._by_content_type.pop(content_type, None)
-
-    def _by_other_signs(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
-        """Answer a request whose content type is nobody's."""
-        preflight = self.cors.preflight(scope, send)
-        if preflight is not None:
-            return preflight
-        for protocol, handle in self._claiming.items():
-            if protocol.claims(scope):
-                return handle(scope, receive, send)
-        return plain_reply(send, *_REFUSED)
-
-    async def _lifespan(self, receive: Receive, send: Send) -> None:
+    async def lifespan(self, receive: Receive, send: Send) -> None:
+        """Serve from Envoy's start to its end."""
         await receive()
         self.loop = loop = asyncio.get_running_loop()
         _fit(loop)
         self.handover = handover = _settle()
-        self.disconnects.watch(loop, handover.ended_fd)
+        application.disconnects.watch(loop, handover.ended_fd)
         worker = Worker(WorkerEnd.inherited())
         try:
             await worker.start()
@@ -108,17 +69,6 @@ class Application:
             _log.exception("the worker failed")
             _exit(1)
         self._over = True
-
-
-_REFUSED = (415, b"the content type is none that is served here\n")
-
-
-def _content_type(scope: Scope) -> bytes:
-    for name, value in scope["headers"]:
-        if name == b"content-type":
-            found: bytes = value
-            return found if found.islower() and b";" not in found else found.split(b";")[0].strip().lower()
-    return b""
 
 
 def _settle() -> Handover:
@@ -156,10 +106,18 @@ if HANDOVER in os.environ:
     # of what is installed. Until here that directory was the worker's private one.
     sys.path[:] = [entry for entry in sys.path if entry not in ("", ".")]
 
-application = Application()
+life = Life()
+"""Of this process."""
+
+application = Application(life.lifespan)
 """What Envoy is told to run."""
+
+
+async def requests(scope: Scope, receive: Receive, send: Send) -> None:
+    """What Envoy is told to run for HTTP/3, whose listener has a loop of its own as well."""
+    await answer(scope, receive, send, home=life.loop, application=application)
 
 
 async def websockets(scope: Scope, receive: Receive, send: Send) -> None:
     """What Envoy is told to run for WebSockets, on a loop of its own."""
-    await carry(scope, receive, send, home=application.loop, opened=application.opened)
+    await carry(scope, receive, send, home=life.loop, opened=application.opened)

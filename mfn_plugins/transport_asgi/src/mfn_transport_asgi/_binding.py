@@ -9,7 +9,11 @@ from typing import Self
 
 from mfn_core.config import split_address
 
-__all__ = ["HeldAddress", "probe"]
+__all__ = ["HeldAddress", "bound", "name_of", "probe"]
+
+
+TRIES = 16
+"""Ports that are tried where any will do."""
 
 
 def _resolve(listen: str) -> tuple[socket.AddressFamily, str, int]:
@@ -21,7 +25,12 @@ def _resolve(listen: str) -> tuple[socket.AddressFamily, str, int]:
     return family, str(found[0]), port
 
 
-def _bound(listen: str, *, share: bool) -> socket.socket:
+def bound(listen: str, *, share: bool) -> socket.socket:
+    """A socket at the address, which listens to nothing yet; `share`: others may be bound to it as well.
+
+    Raises:
+        OSError: it cannot be bound; the message names it and says why.
+    """
     family, host, port = _resolve(listen)
     try:
         sock = socket.socket(family, socket.SOCK_STREAM)
@@ -41,14 +50,49 @@ def _bound(listen: str, *, share: bool) -> socket.socket:
     return sock
 
 
-def probe(listen: str) -> None:
-    """Bind the address and let it go again.
+def name_of(sock: socket.socket) -> str:
+    """`host:port` of a bound socket, numeric."""
+    host, port = sock.getsockname()[:2]
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def probe(listen: str, *, datagrams: bool = False) -> None:
+    """Bind the address and let it go again; `datagrams`: at the UDP port of the same number too.
 
     Raises:
         OSError: it cannot be bound; the message names it and says why.
     """
     # Never shared: otherwise two servers would silently take turns at the connections of one port.
-    _bound(listen, share=False).close()
+    with bound(listen, share=False) as sock:
+        if datagrams:
+            _probe_datagrams(name_of(sock))
+
+
+def _probe_datagrams(address: str) -> None:
+    family, host, port = _resolve(address)
+    with socket.socket(family, socket.SOCK_DGRAM) as sock:
+        try:
+            if family == socket.AF_INET6:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            sock.bind((host, port))
+        except OSError as failed:
+            why = os.strerror(failed.errno or 0).lower()
+            raise OSError(f"cannot listen on {address} for HTTP/3, which is the UDP port: {why}") from failed
+
+
+def _with_free_datagrams(sock: socket.socket, listen: str, *, share: bool) -> socket.socket:
+    """The socket, or, where any port will do, one whose number is free for datagrams as well."""
+    for left in reversed(range(TRIES)):
+        try:
+            _probe_datagrams(name_of(sock))
+        except OSError:
+            sock.close()
+            if left == 0 or split_address(listen)[1] != 0:
+                raise
+            sock = bound(listen, share=share)
+        else:
+            break
+    return sock
 
 
 class HeldAddress:
@@ -58,15 +102,20 @@ class HeldAddress:
     else can take the port meanwhile, and connections go to the workers, which do listen.
     """
 
-    def __init__(self, listen: str, *, share: bool) -> None:
+    def __init__(self, listen: str, *, share: bool, datagrams: bool = False) -> None:
         """Bind `listen`; with `share` the workers may listen on it together.
+
+        With `datagrams` the UDP port of the same number is free when this is made. It cannot be held: whoever is bound
+        to it gets what is sent to it.
 
         Raises:
             OSError: it cannot be bound.
         """
         if share:
             probe(listen)
-        sock = _bound(listen, share=share)
+        sock = bound(listen, share=share)
+        if datagrams:
+            sock = _with_free_datagrams(sock, listen, share=share)
         name = sock.getsockname()
         self.host: str = name[0]
         """Numeric."""

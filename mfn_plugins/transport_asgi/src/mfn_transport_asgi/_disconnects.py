@@ -3,7 +3,8 @@
 After a client has sent all of its request, ASGI's `receive` no longer waits: it answers at once, for ever. A handler
 that computes, or waits for something else than its client, would never hear that the client is gone. So the listener
 gives each stream an id of its own (overwriting whatever the client sent under that name) and logs the id of every
-stream that ends abnormally, and no other, into a pipe that the event loop watches.
+stream that ends abnormally into a pipe that the event loop watches; over HTTP/3, where nothing tells how a stream
+ended, that of every stream.
 
 Of a WebSocket ASGI tells even less, so that the listener logs the end of every connection there too, by the address of
 its client.

@@ -20,12 +20,15 @@ STREAM_ID = "x-mfn-id"
 STAT_PREFIX = "mfn"
 
 APPLICATION = "mfn_transport_asgi._app:application"
+REQUESTS = "mfn_transport_asgi._app:requests"
 WEBSOCKETS = "mfn_transport_asgi._app:websockets"
 
 WINDOW = 65_536
 """Bytes that a stream may have under way in one direction: what a client is ahead of a handler that does not read,
 and a handler ahead of a client that does not."""
 CONNECTION_WINDOW = 1 << 20
+ALTERNATIVE_SECONDS = 3600
+"""Time for which a client may keep that there is HTTP/3."""
 KEEPALIVE_SECONDS = 60
 KEEPALIVE_TIMEOUT_SECONDS = 20
 """A peer that has vanished without a word is noticed after these two."""
@@ -50,11 +53,14 @@ def bootstrap(
     chain: dict[str, Any] = {
         "filters": [
             *_websockets(settings),
-            {"name": "envoy.filters.network.http_connection_manager", "typed_config": _manager(settings, log)},
+            _http(_manager(settings, log, alternative=port if settings.http3 else None)),
         ]
     }
     if settings.tls is not None:
         chain["transport_socket"] = _tls(settings.tls)
+    further: list[Mapping[str, Any]] = []
+    if settings.http3 and settings.tls is not None:
+        further.append(_http3(settings, settings.tls, name=name, address=address, port=port, log=log))
     return {
         "admin": {"address": {"pipe": {"path": str(directory / ADMIN_SOCKET), "mode": 0o600}}},
         "layered_runtime": {
@@ -92,7 +98,8 @@ def bootstrap(
                     "per_connection_buffer_limit_bytes": WINDOW,
                     "filter_chains": [chain],
                     **({"access_log": [_ended_connections(log)]} if settings.websocket.enabled else {}),
-                }
+                },
+                *further,
             ]
         },
     }
@@ -136,12 +143,70 @@ def _ended_connections(log: Path) -> Mapping[str, Any]:
     }
 
 
-def _manager(settings: AsgiSettings, log: Path) -> Mapping[str, Any]:
+def _http(manager: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {"name": "envoy.filters.network.http_connection_manager", "typed_config": manager}
+
+
+def _http3(
+    settings: AsgiSettings, tls: TlsSettings, *, name: str, address: str, port: int, log: Path
+) -> Mapping[str, Any]:
+    """The listener of HTTP/3, at the UDP port of the same number. Its requests come on a loop of their own, and no
+    lifespan with them: the server lives beside the other listener."""
+    manager = {
+        **_manager(settings, log, app=REQUESTS),
+        "codec_type": "HTTP3",
+        "http3_protocol_options": {
+            "quic_protocol_options": {
+                "max_concurrent_streams": settings.max_concurrent_streams,
+                "initial_stream_window_size": WINDOW,
+                "initial_connection_window_size": CONNECTION_WINDOW,
+                "connection_keepalive": {"max_interval": f"{KEEPALIVE_SECONDS}s"},
+                "idle_network_timeout": f"{2 * KEEPALIVE_SECONDS}s",
+            }
+        },
+    }
+    return {
+        "name": f"{name}-http3",
+        "address": {"socket_address": {"address": address, "port_value": port, "protocol": "UDP"}},
+        "udp_listener_config": {"quic_options": {}},
+        "filter_chains": [
+            {
+                "filters": [_http(manager)],
+                "transport_socket": {
+                    "name": "envoy.transport_sockets.quic",
+                    "typed_config": {
+                        "@type": _TYPES + "envoy.extensions.transport_sockets.quic.v3.QuicDownstreamTransport",
+                        "downstream_tls_context": _tls_context(tls, "h3"),
+                    },
+                },
+            }
+        ],
+    }
+
+
+def _alternative(port: int) -> Mapping[str, Any]:
+    """Tells clients of the other listener that there is HTTP/3 (RFC 7838)."""
+    return {
+        "name": "envoy.filters.http.header_mutation",
+        "typed_config": {
+            "@type": _TYPES + "envoy.extensions.filters.http.header_mutation.v3.HeaderMutation",
+            "mutations": {
+                "response_mutations": [
+                    {"append": {"header": {"key": "alt-svc", "value": f'h3=":{port}"; ma={ALTERNATIVE_SECONDS}'}}}
+                ]
+            },
+        },
+    }
+
+
+def _manager(
+    settings: AsgiSettings, log: Path, *, app: str = APPLICATION, alternative: int | None = None
+) -> Mapping[str, Any]:
     module = {
-        "app": APPLICATION,
+        "app": app,
         "interface": "asgi",
         "root_path": "",
-        "lifespan": True,
+        "lifespan": app == APPLICATION,
         "loop": settings.loop,
         "worker_threads": 1,  # each would run a lifespan of its own, and so a server of its own
     }
@@ -154,6 +219,8 @@ def _manager(settings: AsgiSettings, log: Path) -> Mapping[str, Any]:
         # The peer's own address is the client's, whatever a client writes into x-forwarded-for.
         "use_remote_address": False,
         "skip_xff_append": True,
+        # Who shows a certificate is told by the connection; the header that would tell it is taken from everybody.
+        "forward_client_cert_details": "SANITIZE",
         "early_header_mutation_extensions": [
             {
                 "name": "mfn",
@@ -174,7 +241,8 @@ def _manager(settings: AsgiSettings, log: Path) -> Mapping[str, Any]:
         "access_log": [
             {
                 "name": "ended",
-                "filter": {"response_flag_filter": {}},
+                # Over QUIC no flag tells a stream that was reset from one that is whole: there every end is told.
+                **({"filter": {"response_flag_filter": {}}} if app == APPLICATION else {}),
                 "typed_config": {
                     "@type": _TYPES + "envoy.extensions.access_loggers.file.v3.FileAccessLog",
                     "path": str(log),
@@ -206,6 +274,7 @@ def _manager(settings: AsgiSettings, log: Path) -> Mapping[str, Any]:
         "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
         "route_config": {"virtual_hosts": [{"name": "mfn", "domains": ["*"]}]},
         "http_filters": [
+            *(() if alternative is None else (_alternative(alternative),)),
             {
                 "name": "pyvoy",
                 "typed_config": {
@@ -218,15 +287,23 @@ def _manager(settings: AsgiSettings, log: Path) -> Mapping[str, Any]:
                         "value": json.dumps(module),
                     },
                 },
-            }
+            },
         ],
     }
 
 
 def _tls(tls: TlsSettings) -> Mapping[str, Any]:
+    typed = {
+        "@type": _TYPES + "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
+        **_tls_context(tls, "h2", "http/1.1"),
+    }
+    return {"name": "envoy.transport_sockets.tls", "typed_config": typed}
+
+
+def _tls_context(tls: TlsSettings, *protocols: str) -> Mapping[str, Any]:
     common: dict[str, Any] = {
         "tls_params": {"tls_minimum_protocol_version": "TLSv1_3", "tls_maximum_protocol_version": "TLSv1_3"},
-        "alpn_protocols": ["h2", "http/1.1"],
+        "alpn_protocols": list(protocols),
         "tls_certificates": [
             {
                 "certificate_chain": {"filename": str(tls.certificate)},
@@ -237,12 +314,8 @@ def _tls(tls: TlsSettings) -> Mapping[str, Any]:
     if tls.client_ca is not None:
         common["validation_context"] = {"trusted_ca": {"filename": str(tls.client_ca)}}
     return {
-        "name": "envoy.transport_sockets.tls",
-        "typed_config": {
-            "@type": _TYPES + "envoy.extensions.transport_sockets.tls.v3.DownstreamTlsContext",
-            "common_tls_context": common,
-            "require_client_certificate": tls.client_ca is not None,
-        },
+        "common_tls_context": common,
+        "require_client_certificate": tls.client_ca is not None,
     }
 
 

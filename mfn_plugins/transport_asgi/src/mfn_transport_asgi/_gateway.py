@@ -45,7 +45,7 @@ class Gateway:
         self._name = name
         self._protocol = protocol
         self._patience = settings.receive_seconds
-        self._identifies = settings.tls is not None and settings.tls.client_ca is not None
+        self._identifies = settings.identifies
         self._disconnects = disconnects
         offered = with_reflection(dispatcher.operations, settings.reflection, listen=settings.listen)
         self.operations: Mapping[str, Operation] = offered

@@ -63,7 +63,7 @@ class GrpcProtocol:
         self._limit = settings.max_message_bytes
         self._compress_from = settings.compress_from_bytes
         self._patience = settings.receive_seconds
-        self._identifies = settings.tls is not None and settings.tls.client_ca is not None
+        self._identifies = settings.identifies
         self._disconnects = disconnects
         offered = with_reflection(dispatcher.operations, settings.reflection, listen=settings.listen)
         self._routes = {path.encode(): operation for path, operation in offered.items()}
@@ -99,8 +99,8 @@ class GrpcProtocol:
         try:
             if scope["method"] != "POST":
                 await plain_reply(send, 405, b"gRPC calls are POST requests\n", [(b"allow", b"POST")])
-            elif scope["http_version"] != "2":
-                await plain_reply(send, 505, b"gRPC needs HTTP/2\n")
+            elif (lack := _lack(scope)) is not None:
+                await self._refuse_uncarried(scope, send, lack)
             else:
                 await self._receive(scope, receive, send)
         except OSError as gone:
@@ -112,6 +112,29 @@ class GrpcProtocol:
             await send(_END)
         finally:
             self.active -= 1
+
+    async def _refuse_uncarried(self, scope: Scope, send: Send, lack: str) -> None:
+        """Answer a call whose status could not be sent, and leave a record of it all the same.
+
+        505 is the status of HTTP for a version that is not served; what clients of gRPC make of it is UNKNOWN, with
+        this text beside it.
+        """
+        text = f"{lack}; call gRPC-Web or Connect at this address, or a listener of Envoy or of the grpc transport"
+        path: bytes = scope["raw_path"]
+        operation = self._routes.get(path) or self._dispatcher.unknown(path.decode("latin-1"))
+        head = RequestHead(scope["headers"])
+        call = Call(
+            id=self._dispatcher.new_call_id(),
+            operation=operation,
+            transport=self._name,
+            metadata=Metadata(head.metadata),
+            peer=peer_of(scope, self._identifies),
+            request=None,
+            fault=MfnError(Code.UNIMPLEMENTED, text),
+            protocol="grpc",
+        )
+        await self._dispatcher.dispatch(call)
+        await plain_reply(send, 505, text.encode() + b"\n")
 
     async def _receive(self, scope: Scope, receive: Receive, send: Send) -> None:
         path: bytes = scope["raw_path"]
@@ -213,6 +236,15 @@ class GrpcProtocol:
             _log.debug("the client left before it was refused: %r", gone)
         finally:
             self.active -= 1
+
+
+def _lack(scope: Scope) -> str | None:
+    """What the connection lacks to carry gRPC; None: nothing."""
+    if scope["http_version"].startswith("1"):
+        return f"gRPC needs HTTP/2 or HTTP/3, and this is HTTP/{scope['http_version'][:3]}"
+    if "http.response.trailers" not in scope["extensions"]:
+        return "gRPC needs HTTP trailers, and this server cannot send them"
+    return None
 
 
 def _start(call: Call, compress_from: int) -> Message:

@@ -16,16 +16,16 @@ from pathlib import Path
 
 from mfn_core.host import Launched, WorkerCommand
 from mfn_transport_asgi._admin import Admin
+from mfn_transport_asgi._available import missing, shared_libpython
 from mfn_transport_asgi._binding import HeldAddress
 from mfn_transport_asgi._envoy import ADMIN_SOCKET, bootstrap
 from mfn_transport_asgi._launch import ENDED_PIPE, Launch
 from mfn_transport_asgi._settings import AsgiSettings
 
-__all__ = ["EnvoyHost", "shared_libpython"]
+__all__ = ["EnvoyHost"]
 
 _log = logging.getLogger(__name__)
 
-PLATFORMS = ("linux", "darwin")
 MAX_SOCKET_PATH = 100
 """Bytes of a Unix socket's path; the systems' own bounds are 104 and 108."""
 LISTENING_SECONDS = 30.0
@@ -52,14 +52,7 @@ class EnvoyHost:
 
     def problems(self) -> Iterable[str]:
         """What is missing on this machine."""
-        if sys.platform not in PLATFORMS:
-            yield f"the asgi transport runs on Linux and macOS, not on {sys.platform}; use the grpc transport"
-            return
-        if shared_libpython() is None:
-            yield (
-                f"the asgi transport needs Python as a shared library, and {sys.executable} has none; "
-                "use a Python built with --enable-shared, such as your system's or one of uv, or the grpc transport"
-            )
+        yield from missing(self._settings)
         longest = Path(tempfile.gettempdir()) / "mfn-worker-00000000" / ADMIN_SOCKET
         if len(os.fsencode(longest)) > MAX_SOCKET_PATH:
             yield (
@@ -148,19 +141,8 @@ class EnvoyHost:
 
     def _hold(self, *, share: bool) -> HeldAddress:
         if self._held is None:
-            self._held = HeldAddress(self._settings.listen, share=share)
+            self._held = HeldAddress(self._settings.listen, share=share, datagrams=self._settings.http3)
         return self._held
-
-
-def shared_libpython() -> str | None:
-    """Path of this interpreter's shared library; None where it was built without one."""
-    import find_libpython
-
-    for candidate in find_libpython.candidate_paths():
-        path = Path(candidate)
-        if path.name.startswith("libpython") and path.exists():
-            return str(path)
-    return None
 
 
 def _runs(pid: int) -> bool:

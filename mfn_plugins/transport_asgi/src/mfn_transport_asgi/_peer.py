@@ -12,17 +12,24 @@ from mfn_transport_asgi._asgi import Scope
 __all__ = ["peer_of"]
 
 
+_ENCRYPTED = ("https", "wss")
+
+
 def peer_of(scope: Scope, identifies: bool) -> Peer:
-    """Who sent a request; `identifies`: whether client certificates are demanded."""
+    """Who sent a request, or opened a socket; `identifies`: whether the listener verifies client certificates.
+
+    Only the listener is asked: no header of a request says anything about who sent it.
+    """
     client = scope["client"]
     if client is None:
         return Peer(address="unknown")
     host, port = client
-    encrypted = scope.get("scheme") == "https"
+    encrypted = scope.get("scheme") in _ENCRYPTED
     identity: str | None = None
     if identifies:
         tls: Mapping[str, Any] = scope["extensions"].get("tls") or {}
-        identity = tls.get("client_cert_name")
+        if tls.get("client_cert_error") is None:
+            identity = tls.get("client_cert_name") or None  # the empty name is that of nobody
     return _peer(host, port, encrypted, identity)
 
 

@@ -11,7 +11,10 @@ from mfn_core.config import between, each, listen_address, matches, setting
 from mfn_grpc import REFLECTION_HELP, ReflectionMode
 from mfn_transport_asgi._ws_settings import WebSocketSettings
 
-__all__ = ["AsgiSettings", "TlsSettings"]
+__all__ = ["AsgiSettings", "Server", "TlsSettings"]
+
+Server = Literal["pyvoy", "uvicorn", "mounted"]
+"""`mounted`: the one that runs what `mfn_transport_asgi.create_app` gives."""
 
 _ORIGIN = r"\*|[a-z][a-z0-9+.-]*://[a-z0-9_.-]+(:[0-9]{1,5})?|[a-z][a-z0-9+.-]*://\[[0-9a-f:.]+\](:[0-9]{1,5})?"
 """Scheme, host and port, in lower case and without a path."""
@@ -40,10 +43,19 @@ class AsgiSettings:
         ValueError: a value is out of its bounds.
     """
 
+    server: Server = setting(
+        default="pyvoy",
+        help="what serves the listener: Envoy with Python inside, uvicorn, or your own server, which mounts this one",
+        validator=None,
+    )
     listen: str = setting(
         default="127.0.0.1:8080", help="host:port to listen on; port 0 asks for a free one", validator=listen_address
     )
     tls: TlsSettings | None = setting(default=None, help="certificate and key; unset: plain text")
+    http3: bool = setting(
+        default=False,
+        help='whether HTTP/3 is served too, at the UDP port of the same number; needs tls, and server = "pyvoy"',
+    )
     max_message_bytes: int = setting(
         default=16 * 1024 * 1024,
         help="largest message that is taken, once decompressed",
@@ -116,5 +128,10 @@ class AsgiSettings:
 
     @property
     def encrypted(self) -> bool:
-        """Whether TLS is configured."""
-        return self.tls is not None
+        """Whether TLS is configured. Where the server is another's, each request is asked whether it came over TLS."""
+        return self.tls is not None or self.server == "mounted"
+
+    @property
+    def identifies(self) -> bool:
+        """Whether the listener verifies client certificates, so that what it says of them can be believed."""
+        return self.server == "mounted" or (self.tls is not None and self.tls.client_ca is not None)

@@ -46,7 +46,10 @@ _SIGNED = {
     "signature": "x-mfn-signature",
 }
 """What an `auth` message may hold, each with the header that it stands for."""
-_OF_THE_SOCKET = frozenset({"upgrade", "origin", "pragma", "cache-control"})
+_OF_THE_SOCKET = frozenset(
+    {"upgrade", "origin", "pragma", "cache-control", "x-forwarded-for", "x-forwarded-client-cert"}
+)
+"""Headers of the handshake that are no metadata; the last two are no client's to write, as on every other request."""
 
 
 async def _opened(request: Empty, call: Call) -> Empty:
@@ -106,7 +109,7 @@ class Door:
         self._origins = frozenset(settings.cors_origins)
         self._local = is_loopback(settings.listen)
         self._most = settings.websocket.max_sockets_per_principal
-        self.identifies = settings.tls is not None and settings.tls.client_ca is not None
+        self.identifies = settings.identifies
         self._sockets: Counter[str] = Counter()
 
     def admits_page(self, scope: Scope) -> bool:

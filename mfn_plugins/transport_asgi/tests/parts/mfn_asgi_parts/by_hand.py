@@ -212,8 +212,9 @@ class Server:
         http: str = "2",
         verb: str = "POST",
         query: bytes = b"",
+        trailers: bool = True,
     ) -> Client:
-        """Answer a request of the client."""
+        """Answer a request of the client; `trailers`: whether the ASGI server can send them."""
         scope = {
             "type": "http",
             "method": verb,
@@ -222,7 +223,7 @@ class Server:
             "query_string": query,
             "headers": list(headers),
             "client": ["::1", 4711],
-            "extensions": {},
+            "extensions": {"http.response.trailers": {}} if trailers else {},
         }
         async with asyncio.timeout(10):
             await self.protocol.handle(scope, client.receive, client.send)

@@ -148,8 +148,8 @@ class StreamingCall(ConnectCall):
 class ConnectClient:
     """A `mfn_core.testing.wire.WireClient`."""
 
-    def __init__(self, address: str) -> None:
-        self._http = Http(address)
+    def __init__(self, address: str, *, http2: bool = True) -> None:
+        self._http = Http(address, http2=http2)
 
     def open(self, path: str, *, metadata: Iterable[tuple[str, str | bytes]], timeout: float | None) -> Any:
         unary = path in (PROBE, path_of(Shape.UNARY))

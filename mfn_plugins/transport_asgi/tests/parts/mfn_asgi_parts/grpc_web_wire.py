@@ -106,8 +106,8 @@ class GrpcWebCall:
 class GrpcWebClient:
     """A `mfn_core.testing.wire.WireClient`."""
 
-    def __init__(self, address: str) -> None:
-        self._http = Http(address)
+    def __init__(self, address: str, *, http2: bool = True) -> None:
+        self._http = Http(address, http2=http2)
 
     def open(self, path: str, *, metadata: Iterable[tuple[str, str | bytes]], timeout: float | None) -> Any:
         own = [("content-type", "application/grpc-web+proto"), ("x-grpc-web", "1")]

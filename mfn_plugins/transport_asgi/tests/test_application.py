@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from mfn_asgi_parts.by_hand import Client
-from mfn_transport_asgi._app import Application
+from mfn_transport_asgi._application import Application
 from mfn_transport_asgi._asgi import Receive, Scope, Send, plain_reply
 from mfn_transport_asgi._cors import Cors
 from mfn_transport_asgi._settings import AsgiSettings
