@@ -136,25 +136,25 @@ def test_an_empty_array_has_no_dimension(shape: tuple[int, int]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "coarsest"),
+    ("shape", "widest"),
     [
-        ((64, 64), (2, 2)),
-        ((64, 96), (2, 3)),
-        ((96, 64), (3, 2)),
-        ((1080, 1920), (2, 4)),
-        ((100, 1000), (2, 20)),
-        ((81, 108), (3, 4)),
-        ((64, 70), (2, 2)),
+        ((64, 64), (4, 4)),
+        ((64, 96), (4, 6)),
+        ((96, 64), (6, 4)),
+        ((1080, 1920), (16, 32)),
+        ((100, 1000), (4, 40)),
+        ((81, 108), (4, 6)),
+        ((64, 70), (4, 4)),
         ((61, 83), (2, 3)),
     ],
 )
 def test_a_rectangle_is_divided_into_boxes_as_nearly_square_as_whole_numbers_allow(
-    shape: tuple[int, int], coarsest: tuple[int, int]
+    shape: tuple[int, int], widest: tuple[int, int]
 ) -> None:
     estimate = estimate_dimension(np.ones(shape, dtype=bool))
     assert estimate.value == pytest.approx(2.0, abs=1e-9)
-    assert estimate.counts[-1] == coarsest[0] * coarsest[1]
-    height, width = shape[0] / coarsest[0], shape[1] / coarsest[1]
+    assert estimate.counts[-1] == widest[0] * widest[1]
+    height, width = shape[0] / widest[0], shape[1] / widest[1]
     assert max(height / width, width / height) <= math.sqrt(1.5)
     assert estimate.scales[-1] == pytest.approx(math.sqrt(height * width))
 
@@ -184,18 +184,18 @@ def test_the_counts_over_a_rectangle_are_those_of_plain_boxes(height: int, width
     estimate = estimate_dimension(mask)
     if estimate.value is not None:
         assert 0.0 <= estimate.value <= 2.0
-        for finer, coarser in itertools.pairwise(estimate.counts):
-            assert coarser <= finer <= 9 * coarser
+        for finer, coarser in itertools.pairwise(estimate.entropies):
+            assert -1e-12 <= finer - coarser <= math.log(4) + 1e-12
 
 
 def test_the_interval_is_that_of_least_squares_and_student() -> None:
     from scipy import stats
 
     estimate = estimate_dimension(random_mask(100, 0.004, 5))
-    x, y = np.log([1.0 / scale for scale in estimate.scales]), np.log(estimate.counts)
+    x, y = -np.log(estimate.scales), estimate.entropies
     line = stats.linregress(x, y)
     half = stats.t.ppf(0.975, len(x) - 2) * line.stderr
-    assert estimate.entropies == pytest.approx(tuple(y))
+    assert estimate.counts == tuple(round(math.exp(entropy)) for entropy in y)
     assert estimate.standard_error == pytest.approx(line.stderr, rel=1e-9)
     assert estimate.interval == pytest.approx((line.slope - half, line.slope + half), rel=1e-9)
 
@@ -244,21 +244,21 @@ def test_a_full_mask_has_dimension_two_on_any_grid(side: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("generator", "levels", "dimension"),
+    ("generator", "levels", "dimension", "tolerance"),
     [
-        ([[1, 0], [1, 1]], 8, math.log(3) / math.log(2)),
-        ([[1, 1, 1], [1, 0, 1], [1, 1, 1]], 5, math.log(8) / math.log(3)),
-        ([[0, 1, 0], [1, 1, 1], [0, 1, 0]], 5, math.log(5) / math.log(3)),
-        ([[1, 0, 1], [0, 0, 0], [1, 0, 1]], 5, math.log(4) / math.log(3)),
+        ([[1, 0], [1, 1]], 8, math.log(3) / math.log(2), 0.03),
+        ([[1, 1, 1], [1, 0, 1], [1, 1, 1]], 5, math.log(8) / math.log(3), 0.02),
+        ([[0, 1, 0], [1, 1, 1], [0, 1, 0]], 6, math.log(5) / math.log(3), 0.05),
+        ([[1, 0, 1], [0, 0, 0], [1, 0, 1]], 5, math.log(4) / math.log(3), 0.03),
     ],
     ids=["Sierpinski triangle", "Sierpinski carpet", "Vicsek fractal", "Cantor dust"],
 )
 def test_self_similar_sets_have_their_known_dimension(
-    generator: list[list[int]], levels: int, dimension: float
+    generator: list[list[int]], levels: int, dimension: float, tolerance: float
 ) -> None:
     estimate = estimate_dimension(self_similar(generator, levels))
-    assert estimate.value == pytest.approx(dimension, abs=1e-9)
-    assert estimate.r_squared == pytest.approx(1.0, abs=1e-12)
+    assert estimate.value == pytest.approx(dimension, abs=tolerance)
+    assert estimate.r_squared == pytest.approx(1.0, abs=0.003)
 
 
 def test_a_carpet_on_a_grid_that_does_not_fit_is_still_close() -> None:
@@ -279,7 +279,7 @@ def test_a_line_has_dimension_one_and_a_point_zero() -> None:
 
 @given(mask=masks, min_box=st.integers(1, 4))
 @settings(max_examples=200, deadline=None)
-def test_the_dimension_lies_between_zero_and_two_and_no_cell_is_dropped(mask: Mask, min_box: int) -> None:
+def test_the_dimension_lies_between_zero_and_two(mask: Mask, min_box: int) -> None:
     estimate = estimate_dimension(mask, min_box=min_box)
     if estimate.value is None:
         assert estimate.reason
@@ -290,14 +290,83 @@ def test_the_dimension_lies_between_zero_and_two_and_no_cell_is_dropped(mask: Ma
     assert 0.0 <= estimate.value <= 2.0
     assert estimate.r_squared is not None
     assert 0.0 <= estimate.r_squared <= 1.0
-    for scale, count in zip(estimate.scales, estimate.counts, strict=True):
-        boxes = round(len(mask) / scale)
-        edges = [box * len(mask) // boxes for box in range(boxes + 1)]
-        assert count == sum(
-            mask[top:bottom, left:right].any()
-            for top, bottom in itertools.pairwise(edges)
-            for left, right in itertools.pairwise(edges)
-        )
+    assert min(estimate.scales) >= min_box
+
+
+def joined_cell_by_cell(mask: Mask, above: tuple[bool, bool]) -> Mask:
+    """Pairs on the torus that touch at a corner alone, joined by the cell above or below: falling ones, rising ones."""
+    height, width = mask.shape
+    joined = mask.copy()
+    for row, column in itertools.product(range(height), range(width)):
+        below, beside = (row + 1) % height, (column + 1) % width
+        square = mask[np.ix_([row, below], [column, beside])].tolist()
+        if square == [[True, False], [False, True]]:
+            joined[(row, beside) if above[0] else (below, column)] = True
+        elif square == [[False, True], [True, False]]:
+            joined[(row, column) if above[1] else (below, beside)] = True
+    return joined
+
+
+@given(
+    shape=st.tuples(st.integers(8, 20), st.integers(8, 20)),
+    density=st.sampled_from([0.02, 0.1, 0.5]),
+    seed=st.integers(0, 99),
+)
+@settings(max_examples=25, deadline=None)
+def test_counts_are_means_over_every_position_of_plain_boxes_on_the_torus(
+    shape: tuple[int, int], density: float, seed: int
+) -> None:
+    mask = np.random.default_rng(seed).random(shape) < density
+    estimate = estimate_dimension(mask)
+    if estimate.value is None:
+        return
+    shorter, longer = sorted(shape)
+    parts = min((2, 3, 4, 5), key=lambda each: abs(math.log(each * shorter / (2 * longer))))
+    for scale, entropy in zip(estimate.scales, estimate.entropies, strict=True):
+        across = round(math.sqrt(shorter * longer * 2 / parts) / scale)
+        along = across * parts // 2
+        assert scale == pytest.approx(math.sqrt(shorter / across * longer / along))
+        rows, columns = (across, along) if shape[0] <= shape[1] else (along, across)
+        tops = [box * shape[0] // rows for box in range(rows)]
+        lefts = [box * shape[1] // columns for box in range(columns)]
+        counts = []
+        for above in itertools.product((True, False), repeat=2):
+            either = joined_cell_by_cell(mask, above)
+            for shift in itertools.product(range(shape[0]), range(shape[1])):
+                strips = np.logical_or.reduceat(np.roll(either, shift, axis=(0, 1)), tops, axis=0)
+                counts.append(np.logical_or.reduceat(strips, lefts, axis=1).sum())
+        assert entropy == pytest.approx(math.log(np.mean(counts)), abs=1e-9)
+
+
+@given(mask=masks, down=st.integers(-50, 50), right=st.integers(-50, 50))
+@settings(max_examples=60, deadline=None)
+def test_rolling_transposing_and_turning_a_mask_changes_nothing(mask: Mask, down: int, right: int) -> None:
+    estimate = estimate_dimension(mask)
+    for same in (np.roll(mask, (down, right), axis=(0, 1)), mask.T, mask[::-1], mask[:, ::-1], np.rot90(mask)):
+        assert estimate_dimension(same) == estimate
+
+
+@pytest.mark.parametrize("side", [32, 64, 81, 100, 250, 1024])
+def test_a_diagonal_has_dimension_one_and_no_gaps_at_its_corners(side: int) -> None:
+    diagonal = np.eye(side, dtype=bool)
+    for line in (diagonal, diagonal[::-1], np.roll(diagonal, 3, axis=1)):
+        assert estimate_dimension(line).value == pytest.approx(1.0, abs=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("side", "widths"),
+    [
+        (8, [2, 4]),
+        (64, [2, 4, 8, 16]),
+        (128, [4, 8, 16, 32]),
+        (256, [4, 8, 16, 32]),
+        (512, [4, 8, 16, 32]),
+        (1024, [4, 8, 16, 32, 64]),
+        (96, [3, 6, 12, 24]),
+    ],
+)
+def test_the_scales_are_neither_those_of_single_cells_nor_those_of_the_whole(side: int, widths: list[int]) -> None:
+    assert list(estimate_dimension(np.eye(side, dtype=bool)).scales) == widths
 
 
 def test_an_empty_mask_has_no_dimension() -> None:

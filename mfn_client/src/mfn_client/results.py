@@ -191,6 +191,7 @@ class BoxCount:
     box_size: float
     """Side of a box, cells."""
     occupied_boxes: int
+    """Those that hold an active cell: their mean over every position of the boxes, rounded."""
     """Boxes that hold an active cell."""
 
 

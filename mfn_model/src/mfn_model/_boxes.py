@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["ByteMatrix", "boolean_matrix", "coarsened", "coarsened_at", "count_aligned_boxes"]
+__all__ = ["ByteMatrix", "boolean_matrix", "coarsened", "count_aligned_boxes"]
 
 ByteMatrix = npt.NDArray[np.uint8]
 
@@ -48,12 +48,6 @@ def _rows_united(matrix: ByteMatrix, height: int) -> ByteMatrix:
     if height == 2:
         return np.bitwise_or(matrix[0:rows:2], matrix[1:rows:2])
     return _matrix(np.bitwise_or.reduce(matrix[:rows].reshape(blocks, height, matrix.shape[1]), axis=1))
-
-
-def coarsened_at(matrix: ByteMatrix, rows: Sequence[int], columns: Sequence[int]) -> ByteMatrix:
-    """OR over the blocks that begin at these rows and columns, strictly increasing from 0, to the last cell."""
-    united = np.bitwise_or.reduceat(matrix, rows, axis=0)
-    return _matrix(np.bitwise_or.reduceat(np.ascontiguousarray(united.T), columns, axis=0).T)
 
 
 def _matrix(values: npt.NDArray[np.uint8]) -> ByteMatrix:

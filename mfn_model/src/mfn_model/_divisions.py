@@ -1,17 +1,16 @@
 """Dividing a rectangle into boxes that are as nearly square as whole numbers allow, finer and finer.
 
-The shorter side is divided into q, q², q³, … parts, where q is 3 when its length is a power of three and 2 otherwise;
-the longer side into m, m·q, m·q², …, where m is the whole number nearest to q times the ratio of the sides, in the
-sense of ratios. Every division refines the one before, splitting each box into q × q, and covers the whole rectangle.
-For a square m = q. A box's sides differ by a factor of at most √1.5 (q = 2) or √(4/3) (q = 3), which does not change a
-dimension: it is the same in coordinates that are stretched along an axis (K. Falconer, Fractal Geometry, 3rd ed.,
-§2.2: bi-Lipschitz invariance).
+The shorter side is divided into 2, 4, 8, … parts; the longer side into m, 2m, 4m, …, where m is the whole number
+nearest to twice the ratio of the sides, in the sense of ratios. Every division refines the one before, splitting each
+box into 2 × 2, and covers the whole rectangle. For a square m = 2. A box's sides differ by a factor of at most √1.5,
+which does not change a dimension: it is the same in coordinates that are stretched along an axis (K. Falconer, Fractal
+Geometry, 3rd ed., §2.2: bi-Lipschitz invariance).
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 __all__ = ["Divisions", "divisions", "grid_text", "too_few_scales"]
@@ -23,8 +22,6 @@ class Divisions:
 
     height: int
     width: int
-    factor: int
-    """q: from one division to the next finer, each box becomes q × q."""
     boxes: tuple[tuple[int, int], ...]
     """Boxes along height and width, from the finest division to the coarsest."""
 
@@ -33,20 +30,21 @@ class Divisions:
         """ε of each division in cells, ascending: the geometric mean of the sides of its mean box."""
         return [math.sqrt((self.height / rows) * (self.width / columns)) for rows, columns in self.boxes]
 
+    def between(self, begin: int, end: int) -> Divisions:
+        """The divisions from number `begin`, the finest being number 0, to the one before number `end`."""
+        return replace(self, boxes=self.boxes[begin:end])
+
 
 @lru_cache(maxsize=256)
 def divisions(height: int, width: int, min_box: int) -> Divisions:
     """The divisions whose boxes are at least `min_box` ≥ 1 cells wide along both sides."""
     shorter, longer = min(height, width), max(height, width)
-    factor = 2
-    if shorter >= 9 and 3 ** round(math.log(shorter, 3)) == shorter and shorter // min_box >= 9:
-        factor = 3
     boxes = []
-    across, along = factor, _nearest_ratio(factor * longer, shorter)
+    across, along = 2, _nearest_ratio(2 * longer, shorter)
     while across <= shorter // min_box and along <= longer // min_box:
         boxes.append((across, along) if height <= width else (along, across))
-        across, along = across * factor, along * factor
-    return Divisions(height=height, width=width, factor=factor, boxes=tuple(reversed(boxes)))
+        across, along = 2 * across, 2 * along
+    return Divisions(height=height, width=width, boxes=tuple(reversed(boxes)))
 
 
 def too_few_scales(division: Divisions, min_box: int) -> str:

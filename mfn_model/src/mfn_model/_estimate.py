@@ -35,7 +35,7 @@ class DimensionEstimate:
     scales: tuple[float, ...]
     """Box sizes ε in cells, ascending."""
     counts: tuple[int, ...] = ()
-    """Boxes with a true cell, one for each scale; empty where the estimator counts no boxes."""
+    """Boxes with a true cell, one for each scale, means rounded to whole numbers; empty where no boxes are counted."""
     entropies: tuple[float, ...] = ()
     """S(ε) in nats, one for each scale: the points of the fit."""
     standard_error: float | None = None

@@ -166,9 +166,11 @@ def said(address: str, path: str, *messages: str, origin: str | None = None) -> 
     heard: list[Any] = []
     try:
         with websockets.sync.client.connect(f"ws://{address}{path}", origin=origin, proxy=None) as socket:  # type: ignore[arg-type]
-            for each in messages:
-                socket.send(each)
             try:
+                for each in messages[:-1]:  # what is wrong with the next must not overtake the answer
+                    socket.send(each)
+                    heard.append(json.loads(socket.recv(timeout=20)))
+                socket.send(messages[-1])
                 while True:
                     heard.append(json.loads(socket.recv(timeout=20)))
             except websockets.exceptions.ConnectionClosed as closed:

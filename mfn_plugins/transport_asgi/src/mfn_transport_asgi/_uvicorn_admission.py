@@ -5,10 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
-from uvicorn.protocols.http.h11_impl import H11Protocol
-
 if TYPE_CHECKING:
     from uvicorn.config import Config
+    from uvicorn.protocols.http.h11_impl import H11Protocol
     from uvicorn.server import ServerState
 
 __all__ = ["Admission"]
@@ -22,6 +21,9 @@ class Admission:
 
     def __init__(self, most: int, *, head_seconds: float = HEAD_SECONDS) -> None:
         """Take `most` connections at a time; further ones are closed at once."""
+        from uvicorn.protocols.http.h11_impl import H11Protocol  # an extra
+
+        self._make = H11Protocol
         self._most = most
         self._head_seconds = head_seconds
 
@@ -35,7 +37,7 @@ class Admission:
         """As uvicorn calls a class of protocols."""
         if len(server_state.connections) >= self._most:
             return _Closed()
-        protocol = H11Protocol(config, server_state, app_state, _loop)
+        protocol = self._make(config, server_state, app_state, _loop)
         asyncio.get_running_loop().call_later(self._head_seconds, _look, protocol, server_state)
         return protocol
 
