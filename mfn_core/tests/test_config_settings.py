@@ -58,6 +58,7 @@ def test_the_defaults_of_the_server_are_the_documented_ones() -> None:
         "batching": {"max_size": 32, "window_ms": 0.0, "max_cell_steps": 10_000_000},
         "calibration_seconds": 0.1,
         "event_loop": "auto",
+        "scheduling": "batch",
         "drain_seconds": 10.0,
         "allow": [],
         "anonymous_role": "write",

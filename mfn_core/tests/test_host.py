@@ -211,6 +211,17 @@ def test_a_worker_runs_on_the_event_loop_that_is_named(
     assert server.wait(15) == 0
 
 
+@pytest.mark.skipif(not hasattr(os, "SCHED_BATCH"), reason="a policy of Linux")
+@pytest.mark.parametrize(("scheduling", "policy"), [("batch", "SCHED_BATCH"), ("normal", "SCHED_OTHER")])
+def test_threads_of_a_server_are_scheduled_as_configured(
+    start: Callable[..., ServerProcess], scheduling: str, policy: str
+) -> None:
+    server = start(scheduling=scheduling)
+    (worker,) = server.worker_pids()
+    threads = [int(each.name) for each in Path(f"/proc/{worker}/task").iterdir()]
+    assert {os.sched_getscheduler(each) for each in threads} == {getattr(os, policy)}
+
+
 def test_an_event_loop_that_is_not_installed_is_asked_for_in_vain(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     (problem,) = PythonHost("uvloop").problems()

@@ -192,7 +192,6 @@ class BoxCount:
     """Side of a box, cells."""
     occupied_boxes: int
     """Those that hold an active cell: their mean over every position of the boxes, rounded."""
-    """Boxes that hold an active cell."""
 
 
 @frozen(kw_only=True)

@@ -110,6 +110,12 @@ class ServerSettings:
         help="event loop of a worker whose transports bring none: uvloop where it is installed, or one by name",
         validator=one_of("auto", "asyncio", "uvloop"),
     )
+    scheduling: Literal["batch", "normal"] = setting(
+        default="batch",
+        help="how Linux schedules the server's threads: with batch one that wakes waits for its turn instead of "
+        "interrupting another, which saves switches where there are more threads than cores",
+        validator=one_of("batch", "normal"),
+    )
     drain_seconds: float = setting(
         default=10.0,
         help="time that calls in flight have to finish when the server stops",
