@@ -327,6 +327,7 @@ def test_what_is_sound_passes_without_any_setting(pytester: pytest.Pytester) -> 
     assert (counts["passed"], counts["skipped"]) == (51, 5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("sound", "defects"),
     [
@@ -354,6 +355,7 @@ FORGOTTEN = {
 }
 
 
+@pytest.mark.slow
 def test_what_a_subclass_forgot_is_named(pytester: pytest.Pytester) -> None:
     texts = {}
     for suite in FORGOTTEN:

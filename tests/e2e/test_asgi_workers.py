@@ -28,7 +28,7 @@ from mfn_proto import mfn_pb2 as w1
 from mfn_proto.v1 import field_pb2 as v1
 
 RUN, STREAM = "/mfn.MFNSimulationService/RunSimulation", "/mfn.v1.FieldService/Simulate"
-KINDS = ("pyvoy", "uvicorn")
+KINDS = ("pyvoy", pytest.param("uvicorn", marks=pytest.mark.slow))
 TRAILS = ("audit.w0.jsonl", "audit.w1.jsonl")
 PATIENCE = 60.0
 FRAMES = 30

@@ -108,6 +108,7 @@ def test_the_default_is_the_cache_of_the_user(monkeypatch: pytest.MonkeyPatch, t
     assert default_directory() == tmp_path / ".cache" / "mfn" / "numba"
 
 
+@pytest.mark.slow
 def test_processes_that_begin_at_the_same_time_do_not_disturb_each_other(directory: Path) -> None:
     # Each waits for the other one before it begins.
     code = (
@@ -300,6 +301,7 @@ def test_source_that_is_wrong_is_not_remembered(directory: Path) -> None:
 # Kernels.
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(300)  # what is compiled first takes a while
 def test_a_session_of_a_kernel_that_was_kept_opens_within_half_a_second(kernels: Path) -> None:
     # In a process of its own, after what Numba does once, whatever it compiles.

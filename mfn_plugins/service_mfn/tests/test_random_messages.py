@@ -23,7 +23,7 @@ EXPECTED = {
     Code.OUT_OF_RANGE,
     Code.FAILED_PRECONDITION,
 }
-TYPED, WILD = 700, 300
+TYPED, WILD = 300, 150
 """Calls of each operation, with messages of the right types and with arbitrary bytes."""
 
 DOUBLES = st.one_of(
