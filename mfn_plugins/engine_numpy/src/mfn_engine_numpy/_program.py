@@ -27,9 +27,10 @@ __all__ = ["BLOCK_CELLS", "SINGLE_BLOCK_CELLS", "Block", "Operation", "Program",
 
 Operation = tuple[Function3, Any, Any, Any]
 
-BLOCK_CELLS: Final = 8_192
-"""Cells of a block of rows: three species and their scratch then take about 650 KiB."""
-SINGLE_BLOCK_CELLS: Final = 2 * BLOCK_CELLS + BLOCK_CELLS // 2
+BLOCK_CELLS: Final = 24_576
+"""Cells of a block of rows: three species and their scratch then take about 2 MiB. With fewer, starting operations
+takes longer than a second cache of 1 MiB saves; with more, little is gained."""
+SINGLE_BLOCK_CELLS: Final = 65_536
 """Up to so many cells the whole lattice is one block, whose species are processed by common operations."""
 
 add, subtract, multiply = np.add, np.subtract, np.multiply
