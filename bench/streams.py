@@ -170,6 +170,7 @@ def idle(address: str, pid: int, key: Credentials, count: int, message: bytes, *
 def configured(transport: str, streams: int) -> str:
     """The server of calls.py, which lets so many streams be open."""
     text = CONFIG.replace("TRANSPORT", transport).replace("concurrent = 1000", f"concurrent = {2 * streams}")
+    text = text.replace("[server]\n", f"[server]\ncompute_queue = {2 * streams}\n")  # all of them begin at once
     services = f"\n[services.mfn]\nsessions = {2 * streams}\nsessions_per_principal = {2 * streams}\n"
     return text + services
 
