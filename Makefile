@@ -53,7 +53,7 @@ test-browser: setup ## Run the tests in a real browser; installs Chromium, node,
 	$(BIN)/python -m pytest -m browser $(TESTS)
 
 check: lint types ## Lint, formatting, types, architecture
-	$(BIN)/python -m pytest -q -p no:xdist tests/architecture -m "not slow"
+	$(BIN)/python -m pytest -q -p no:xdist tests/architecture
 
 lint: setup
 	$(BIN)/ruff check .

@@ -211,6 +211,7 @@ def test_what_failed_is_run_again_where_that_is_asked_for(
     assert pq.read_table(tmp_path / "dataset.parquet")["random_seed"].to_pylist() == [5, 6, 7, 8, 9]
 
 
+@pytest.mark.slow
 def test_a_simulation_that_brings_its_process_down_fails_alone(tmp_path: Path, fragile_engine: str) -> None:
     arguments = ("--seeds", "10:17", "--grid", 8, "--steps", 2, "--workers", 2, "--engine", fragile_engine)
     outcome = run(*arguments, "--output", tmp_path, "--json")
@@ -221,6 +222,7 @@ def test_a_simulation_that_brings_its_process_down_fails_alone(tmp_path: Path, f
     assert (error["random_seed"], error["type"]) == (13, "WorkerDied")
 
 
+@pytest.mark.slow
 def test_processes_that_all_die_end_the_sweep_instead_of_failing_it_simulation_by_simulation(
     tmp_path: Path, fragile_engine: str
 ) -> None:
@@ -254,6 +256,7 @@ def test_a_sweep_killed_with_sigkill_ends_with_the_same_bytes(tmp_path: Path, fr
     assert listing(killed) == ["dataset.parquet"]
 
 
+@pytest.mark.slow
 def test_processes_give_the_same_bytes_and_end_with_a_killed_parent(tmp_path: Path, fragile_engine: str) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     arguments = slow(fragile_engine)

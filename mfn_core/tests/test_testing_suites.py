@@ -318,6 +318,7 @@ def outcome(pytester: pytest.Pytester, texts: Mapping[str, str]) -> tuple[dict[s
     return failed, ran
 
 
+@pytest.mark.slow
 def test_what_is_sound_passes_without_any_setting(pytester: pytest.Pytester) -> None:
     texts = {"middleware": MIDDLEWARE, "service": SERVICE, "limiter": LIMITER, "authenticator": AUTHENTICATOR}
     failed, ran = outcome(pytester, texts)
@@ -367,6 +368,7 @@ def test_what_a_subclass_forgot_is_named(pytester: pytest.Pytester) -> None:
     assert [says for says in FORGOTTEN.values() if says not in printed] == []
 
 
+@pytest.mark.slow
 def test_an_assertion_of_a_suite_tells_its_values(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(test_stranger=LIMITER.replace("name = call.principal.name", "name = str(len(self.running))"))
     ran = pytester.runpytest_subprocess(*QUIETLY)

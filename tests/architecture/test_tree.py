@@ -50,6 +50,7 @@ def test_xds_protos_is_not_installed() -> None:
         importlib.metadata.distribution("xds-protos")
 
 
+@pytest.mark.slow
 def test_no_two_distributions_install_the_same_file() -> None:
     owners: dict[str, str] = {}
     clashes = []

@@ -162,7 +162,7 @@ def load_photograph() -> ModuleType:
     ("script", "expected", "message"),
     [
         ("exit 1", RuntimeError, "the browser ended"),
-        ("exec sleep 60", TimeoutError, "took too long"),
+        pytest.param("exec sleep 60", TimeoutError, "took too long", marks=pytest.mark.slow),
         (
             r"""printf '{"id":1,"error":{"message":"no tabs"}}\0' >&4; exec cat <&3""",
             RuntimeError,

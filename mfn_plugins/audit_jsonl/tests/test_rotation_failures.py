@@ -285,6 +285,7 @@ async def test_every_file_is_for_its_owner_alone(rotating: MakeSink, record: Mak
     assert {path.stat().st_mode & 0o777 for path in sink.path.parent.iterdir()} == {0o600}
 
 
+@pytest.mark.slow
 def test_a_kill_at_any_line_of_a_rotation_loses_nothing(tmp_path: Path) -> None:
     found = subprocess.run(
         [sys.executable, str(HERE / "killed_rotation.py"), str(tmp_path)],

@@ -109,6 +109,7 @@ def _kernel_keys(backend: NumbaBackend) -> list[tuple[str, tuple[str, ...], bool
     return [key for key in backend._kernels._modules if isinstance(key, tuple)]
 
 
+@pytest.mark.slow
 async def test_stopping_ends_the_threads_and_may_be_done_twice(kernels: Path) -> None:
     backend = NumbaBackend(cache_dir=kernels, threads=3)
     session = backend.open(mycelium_rd_spec(grid_size=400))

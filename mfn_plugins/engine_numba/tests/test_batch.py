@@ -44,6 +44,7 @@ def test_runs_of_several_models_and_sizes_are_each_their_own(backend: NumbaBacke
         assert_same_state(state, reference(spec, steps))
 
 
+@pytest.mark.slow
 def test_long_runs_take_turns_in_slices(backend: NumbaBackend) -> None:
     tokens = [CancelledAfter(10**9) for _ in range(3)]
     specs = [mycelium_spec(seed=seed, grid_size=64) for seed in range(3)]
@@ -77,6 +78,7 @@ def test_a_run_that_is_refused_does_not_touch_the_others(backend: NumbaBackend) 
     assert_same_state(state, reference(spec, 5))
 
 
+@pytest.mark.slow
 def test_a_run_that_becomes_unstable_does_not_touch_the_others(backend: NumbaBackend, explosive: FieldSpec) -> None:
     unstable, state = states(backend, (explosive, 100), (mycelium_spec(grid_size=8), 5))
     assert isinstance(unstable, NumericalInstabilityError)

@@ -41,6 +41,7 @@ def assert_near(state: FieldState, expected: FieldState) -> None:
         assert np.abs(one - other).max() <= BOUND * np.abs(other).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("grid_size", [1, 7, 16, 64])
 @pytest.mark.parametrize("boundary", ["periodic", "neumann", "dirichlet"])
 def test_a_hundred_steps_stay_within_the_stated_bound(single: NumbaBackend, grid_size: int, boundary: str) -> None:

@@ -25,7 +25,7 @@ EXPECTED = {
     Code.OUT_OF_RANGE,
     Code.FAILED_PRECONDITION,
 }
-TYPED, WILD = 400, 150
+TYPED, WILD = 250, 100
 """Calls of each operation, with messages of the right types and with arbitrary bytes."""
 
 DOUBLES = st.one_of(

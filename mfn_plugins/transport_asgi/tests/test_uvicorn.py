@@ -152,6 +152,7 @@ def _until_refused(address: str) -> None:
     raise AssertionError("the port is still open")
 
 
+@pytest.mark.slow
 async def test_a_call_that_outlasts_the_drain_ends_as_unavailable(start: Start, opened: Callable[[str], Http]) -> None:
     server = start(server={"drain_seconds": 0.2}, served_by="uvicorn")
     call = asyncio.ensure_future(whole(begin(opened(server.address("asgi")), "Wait"), b'""'))
@@ -168,6 +169,7 @@ def _post(method: str, body: bytes) -> bytes:
     return head.encode() + b"content-length: %d\r\n\r\n" % len(body) + body
 
 
+@pytest.mark.slow
 async def test_a_reader_that_does_not_read_cannot_hold_the_end_up(start: Start) -> None:
     server = start(server={"drain_seconds": 0.2}, served_by="uvicorn")
     host, port = server.address("asgi").split(":")
@@ -202,6 +204,7 @@ async def test_a_client_that_leaves_cancels_its_call_in_every_way_of_leaving(
     assert (found["running"], found["cancelled"]) == (0, 7)
 
 
+@pytest.mark.slow
 async def test_a_connection_that_is_reset_cancels_its_call_and_leaves_no_task(start: Start) -> None:
     server = start(served_by="uvicorn")
     address = server.address("asgi")
@@ -215,6 +218,7 @@ async def test_a_connection_that_is_reset_cancels_its_call_and_leaves_no_task(st
     assert (found["running"], found["tasks"]) == (0, before)
 
 
+@pytest.mark.slow
 async def test_a_handler_that_does_not_read_holds_the_client_back(start: Start, opened: Callable[[str], Http]) -> None:
     deaf = begin(opened(start(served_by="uvicorn").address("asgi")), "Deaf", content_type=LINES)
     await deaf.send(text(b"1") + b"\n")
@@ -234,6 +238,7 @@ async def test_a_handler_that_does_not_read_holds_the_client_back(start: Start, 
     await asyncio.gather(writing, return_exceptions=True)
 
 
+@pytest.mark.slow
 def test_a_worker_that_crashes_is_started_again_on_the_same_port(start: Start) -> None:
     server = start(served_by="uvicorn")
     address = server.address("asgi")
@@ -286,6 +291,7 @@ def test_a_port_in_use_is_refused_before_a_process_is_started(
     assert f"transports.asgi: cannot listen on {listen}: address already in use" in done.stderr
 
 
+@pytest.mark.slow
 async def test_connections_over_the_limit_are_closed_and_the_others_go_on(
     start: Start, opened: Callable[[str], Http]
 ) -> None:
