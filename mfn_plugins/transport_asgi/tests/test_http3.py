@@ -16,6 +16,7 @@ import pytest
 from google.protobuf.wrappers_pb2 import BytesValue
 
 from mfn_asgi_parts.http3_wire import Http3, http3
+from mfn_asgi_parts.ports import until_refused
 from mfn_core import ConfigError
 from mfn_core.assembly import plan
 from mfn_core.config import Document
@@ -173,24 +174,12 @@ async def test_what_runs_is_answered_when_the_server_is_told_to_end(
         replies = [client.begin("/asgi.Test/Wait", JSON, text(str(gate).encode()))[1] for _ in range(10)]
         assert (await state(client, running=10))["running"] == 10
         server.terminate()
-        await asyncio.to_thread(_until_refused, server.address("asgi"))
+        await asyncio.to_thread(until_refused, server.address("asgi"))
         gate.touch()
         for reply in replies:
             assert await reply.whole() == text(str(gate).encode())
     assert await asyncio.to_thread(server.wait, 15) == 0
     assert server.stderr_text() == ""
-
-
-def _until_refused(address: str) -> None:
-    host, port = address.rsplit(":", 1)
-    until = time.monotonic() + 5
-    while time.monotonic() < until:
-        try:
-            socket.create_connection((host, int(port)), timeout=1).close()
-        except ConnectionError:
-            return
-        time.sleep(0.005)  # nothing tells that a port has closed but trying it
-    raise AssertionError("the port is still open")
 
 
 async def _head(address: str, authority: Path) -> bytes:

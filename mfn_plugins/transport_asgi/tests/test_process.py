@@ -21,6 +21,7 @@ import grpc
 import grpc.aio
 import pytest
 
+from mfn_asgi_parts.ports import until_refused
 from mfn_core.config import Document
 from mfn_core.host import Launched
 from mfn_core.host.control import CONTROL_FD, encode
@@ -46,7 +47,7 @@ async def test_sigterm_answers_what_runs_refuses_what_is_new_and_ends_with_0(
     assert other.decoded(await stream.read()) == b"before"
     assert (await caller.settled(running=50))["running"] == 50
     server.terminate()
-    await asyncio.to_thread(_until_refused, address)
+    await asyncio.to_thread(until_refused, address)
     # The listener is closed first: a call on an open connection may still be served in that moment.
     async with asyncio.timeout(5):
         while True:
@@ -62,18 +63,6 @@ async def test_sigterm_answers_what_runs_refuses_what_is_new_and_ends_with_0(
     assert [caller.decoded(raw) for raw in await asyncio.gather(*calls)] == [str(gate).encode()] * 50
     assert await asyncio.to_thread(server.wait, 15) == 0
     assert server.stderr_text() == ""
-
-
-def _until_refused(address: str) -> None:
-    host, port = address.rsplit(":", 1)
-    until = time.monotonic() + 5
-    while time.monotonic() < until:
-        try:
-            socket.create_connection((host, int(port)), timeout=1).close()
-        except ConnectionError:
-            return
-        time.sleep(0.005)  # nothing tells that a port has closed but trying it
-    raise AssertionError("the port is still open")
 
 
 async def test_replies_that_are_ready_at_the_end_of_a_drain_all_arrive(start: Start, connect: Connect) -> None:

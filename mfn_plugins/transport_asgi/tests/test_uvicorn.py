@@ -23,6 +23,7 @@ import uvicorn
 import websockets
 
 from mfn_asgi_parts.http_wire import Http, HttpExchange, to_headers
+from mfn_asgi_parts.ports import until_refused
 from mfn_core import ConfigError, Dispatcher
 from mfn_core.assembly import plan
 from mfn_core.config import Document
@@ -129,7 +130,7 @@ async def test_sigterm_answers_what_runs_and_ends_with_0(
         async with asyncio.timeout(10):
             await idle.wait_closed()
         assert idle.close_code == 1001
-    await asyncio.to_thread(_until_refused, address)
+    await asyncio.to_thread(until_refused, address)
     await talk.send(text(b"during") + b"\n")
     assert await talk.take(len(text(b"during")) + 1) == text(b"during") + b"\n"
     await talk.send(None)
@@ -138,18 +139,6 @@ async def test_sigterm_answers_what_runs_and_ends_with_0(
     assert await asyncio.gather(*calls) == [(200, text(str(gate).encode()))] * 20
     assert await asyncio.to_thread(server.wait, 15) == 0
     assert server.stderr_text() == ""
-
-
-def _until_refused(address: str) -> None:
-    host, port = address.rsplit(":", 1)
-    until = time.monotonic() + 5
-    while time.monotonic() < until:
-        try:
-            socket.create_connection((host, int(port)), timeout=1).close()
-        except ConnectionError:
-            return
-        time.sleep(0.005)  # nothing tells that a port has closed but trying it
-    raise AssertionError("the port is still open")
 
 
 @pytest.mark.slow
