@@ -13,7 +13,6 @@ no peer: a server without streams is what memory is compared with, and the pace 
 from __future__ import annotations
 
 import argparse
-import json
 import selectors
 import subprocess
 import sys
@@ -224,11 +223,15 @@ def main() -> None:
             ("paused_mb", f"MB for {options.idle} paused runs of 64²", ".0f"),
         ):
             print(f"  {spread([run[figure] for run in rounds], form):>24}  {what}")
-    write(options.json, {"script": "streams", "machine": where, "options": json.loads(_plain(options)), "runs": runs})
-
-
-def _plain(options: argparse.Namespace) -> str:
-    return json.dumps({name: value for name, value in vars(options).items() if name != "json"})
+    write(
+        options.json,
+        {
+            "script": "streams",
+            "machine": where,
+            "options": {name: value for name, value in vars(options).items() if name != "json"},
+            "runs": runs,
+        },
+    )
 
 
 if __name__ == "__main__":

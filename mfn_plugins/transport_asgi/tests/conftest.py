@@ -198,3 +198,19 @@ def _certificate(
         )
     )
     return builder.sign(issuer_key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)
+
+
+@pytest.fixture
+async def opened() -> AsyncIterator[Callable[..., Any]]:
+    """Opens connections, `(address, *, http2=True)`; they are closed when the test ends."""
+    from mfn_asgi_parts.http_wire import Http  # found once this file has been read
+
+    made: list[Http] = []
+
+    def open_one(address: str, *, http2: bool = True) -> Http:
+        made.append(Http(address, http2=http2))
+        return made[-1]
+
+    yield open_one
+    for http in made:
+        await http.__aexit__(None, None, None)

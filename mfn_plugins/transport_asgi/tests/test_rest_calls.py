@@ -7,13 +7,13 @@ import base64
 import json
 import os
 import random
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from mfn_asgi_parts.http_wire import Http, HttpExchange, to_headers
+from mfn_asgi_parts.http_wire import Http, HttpExchange, to_headers, whole
 
 Start = Callable[..., Any]
 Connect = Callable[..., Any]
@@ -31,13 +31,6 @@ def begin(http: Http, method: str, content_type: str, *further: tuple[str, str])
     return http.begin(f"/asgi.Test/{method}", to_headers([("content-type", content_type)], further))
 
 
-async def whole(exchange: HttpExchange, *pieces: bytes) -> tuple[int, bytes]:
-    for piece in pieces:
-        await exchange.send(piece)
-    await exchange.send(None)
-    return (await exchange.response()).status, await exchange.rest()
-
-
 async def line(exchange: HttpExchange) -> bytes:
     """The next line of a reply."""
     taken = b""
@@ -47,20 +40,6 @@ async def line(exchange: HttpExchange) -> bytes:
             break
         taken += piece
     return taken
-
-
-@pytest.fixture
-async def opened() -> AsyncIterator[Open]:
-    """Opens connections; they are closed when the test ends."""
-    made: list[Http] = []
-
-    def open_one(address: str, *, http2: bool = True) -> Http:
-        made.append(Http(address, http2=http2))
-        return made[-1]
-
-    yield open_one
-    for http in made:
-        await http.__aexit__(None, None, None)
 
 
 @pytest.mark.parametrize("http2", HTTP)

@@ -14,7 +14,7 @@ import struct
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +22,7 @@ import pytest
 import uvicorn
 import websockets
 
-from mfn_asgi_parts.http_wire import Http, HttpExchange, to_headers
+from mfn_asgi_parts.http_wire import Http, HttpExchange, to_headers, whole
 from mfn_asgi_parts.ports import until_refused
 from mfn_core import ConfigError, Dispatcher
 from mfn_core.assembly import plan
@@ -48,13 +48,6 @@ def begin(http: Http, method: str, *further: tuple[str, str], content_type: str 
     return http.begin(f"/asgi.Test/{method}", to_headers([("content-type", content_type)], further))
 
 
-async def whole(exchange: HttpExchange, *pieces: bytes) -> tuple[int, bytes]:
-    for piece in pieces:
-        await exchange.send(piece)
-    await exchange.send(None)
-    return (await exchange.response()).status, await exchange.rest()
-
-
 async def state(address: str, **expected: int) -> dict[str, Any]:
     """What the worker looks like from inside, once it is as expected; the last that was seen after five seconds."""
     until = time.monotonic() + 5
@@ -68,18 +61,10 @@ async def state(address: str, **expected: int) -> dict[str, Any]:
         await asyncio.sleep(0.01)  # what happens inside another process can only be asked for
 
 
-@pytest.fixture
-async def opened() -> AsyncIterator[Callable[[str], Http]]:
-    """Opens connections; they are closed when the test ends."""
-    made: list[Http] = []
-
-    def open_one(address: str) -> Http:
-        made.append(Http(address, http2=False))
-        return made[-1]
-
-    yield open_one
-    for http in made:
-        await http.__aexit__(None, None, None)
+@pytest.fixture(name="opened")
+def opened_over_http1(opened: Callable[..., Http]) -> Callable[[str], Http]:
+    """Opens connections of the version that uvicorn speaks."""
+    return lambda address: opened(address, http2=False)
 
 
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,7 +13,7 @@ from google.protobuf.wrappers_pb2 import BytesValue
 
 from mfn_asgi_parts.connect_wire import END, status_of
 from mfn_asgi_parts.grpc_web_wire import TRAILERS, GrpcWebCall
-from mfn_asgi_parts.http_wire import Http, HttpExchange, frame, to_headers
+from mfn_asgi_parts.http_wire import Http, HttpExchange, frame, to_headers, whole
 
 Start = Callable[..., Any]
 Connect = Callable[..., Any]
@@ -31,28 +31,6 @@ def message(value: bytes) -> bytes:
 
 def begin(http: Http, method: str, content_type: str, *further: tuple[str, str]) -> HttpExchange:
     return http.begin(f"/asgi.Test/{method}", to_headers([("content-type", content_type)], further))
-
-
-async def whole(exchange: HttpExchange, *pieces: bytes) -> tuple[int, bytes]:
-    """Send everything, and take everything: HTTP status and body."""
-    for piece in pieces:
-        await exchange.send(piece)
-    await exchange.send(None)
-    return (await exchange.response()).status, await exchange.rest()
-
-
-@pytest.fixture
-async def opened() -> AsyncIterator[Callable[..., Http]]:
-    """Opens connections; they are closed when the test ends."""
-    made: list[Http] = []
-
-    def open_one(address: str, *, http2: bool = True) -> Http:
-        made.append(Http(address, http2=http2))
-        return made[-1]
-
-    yield open_one
-    for http in made:
-        await http.__aexit__(None, None, None)
 
 
 @pytest.mark.parametrize("http2", HTTP)

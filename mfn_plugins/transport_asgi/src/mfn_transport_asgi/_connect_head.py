@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable
 
 from mfn_core.errors import Code, MfnError
-from mfn_transport_asgi._metadata import binary_values
+from mfn_transport_asgi._metadata import metadata_pairs
 
 __all__ = ["ENCODING", "ConnectHead", "parse_timeout_ms"]
 
@@ -99,11 +99,8 @@ class ConnectHead:
             self.fault = MfnError(Code.INVALID_ARGUMENT, f"connect-protocol-version must be '1', not {_quoted(value)}")
 
     def _read_metadata(self, key: str, value: bytes) -> None:
-        if not key.endswith("-bin"):
-            self.metadata.append((key, value.decode("latin-1")))
-            return
         try:
-            self.metadata.extend((key, each) for each in binary_values(key, value))
+            self.metadata.extend(metadata_pairs(key, value))
         except MfnError as wrong:
             self.fault = wrong
 

@@ -20,6 +20,7 @@ __all__ = [
     "binary_values",
     "encode_metadata",
     "encode_web_metadata",
+    "metadata_pairs",
     "parse_timeout",
     "percent_encode",
 ]
@@ -119,6 +120,17 @@ class RequestHead:
             self.metadata.extend((key, each) for each in binary_values(key, value))
         except MfnError as wrong:
             self.fault = wrong
+
+
+def metadata_pairs(key: str, value: bytes) -> list[tuple[str, str | bytes]]:
+    """What one header is as metadata; of a `-bin` key there may be several.
+
+    Raises:
+        MfnError: as `binary_values`.
+    """
+    if key.endswith("-bin"):
+        return [(key, each) for each in binary_values(key, value)]
+    return [(key, value.decode("latin-1"))]
 
 
 def binary_values(key: str, value: bytes) -> list[bytes]:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from attrs import frozen
 
 from mfn_core.errors import MfnError
-from mfn_transport_asgi._metadata import binary_values
+from mfn_transport_asgi._metadata import metadata_pairs
 
 __all__ = ["ENCODING", "ContentType", "RestHead", "preferred"]
 
@@ -131,11 +131,8 @@ class RestHead:
                 self.stream_id = value
 
     def _read_metadata(self, key: str, value: bytes) -> None:
-        if not key.endswith("-bin"):
-            self.metadata.append((key, value.decode("latin-1")))
-            return
         try:
-            self.metadata.extend((key, each) for each in binary_values(key, value))
+            self.metadata.extend(metadata_pairs(key, value))
         except MfnError as wrong:
             self.fault = self.fault or wrong
 

@@ -13,7 +13,7 @@ from pyqwest import Headers, HTTPTransport, HTTPVersion, Request, Response
 
 from mfn_core.testing.wire import Pairs
 
-__all__ = ["Failure", "Http", "HttpExchange", "Status", "Violation", "frame", "metadata_of", "to_headers"]
+__all__ = ["Failure", "Http", "HttpExchange", "Status", "Violation", "frame", "metadata_of", "to_headers", "whole"]
 
 _PREFIX = struct.Struct(">BI")
 
@@ -222,3 +222,11 @@ def metadata_of(headers: Iterable[tuple[str, str]]) -> Pairs:
         (key, base64.b64decode(value + "=" * (-len(value) % 4)) if key.endswith("-bin") else value)
         for key, value in headers
     ]
+
+
+async def whole(exchange: HttpExchange, *pieces: bytes) -> tuple[int, bytes]:
+    """Send everything, and take everything: HTTP status and body."""
+    for piece in pieces:
+        await exchange.send(piece)
+    await exchange.send(None)
+    return (await exchange.response()).status, await exchange.rest()
