@@ -11,7 +11,7 @@ import pytest
 
 from mfn_core.testing.process import ServerProcess
 from mfn_e2e.browser import Page, chromium, opened
-from mfn_e2e.deployment import Deployment, tables
+from mfn_e2e.deployment import Deployment, tables_with_page
 
 pytestmark = [
     pytest.mark.browser,
@@ -26,12 +26,7 @@ MODEL = "mfn.v1.ModelService.DescribeModel:get"
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    configuration = tables(
-        transports=["asgi"], plugins=["auth_loopback"], auth={"loopback": {"token_file": "token.json"}}
-    )
-    if "auth_hmac" in configuration["server"]["plugins"]:
-        configuration["auth"]["hmac"] = {"keys_file": "keys.toml"}
-    with Deployment(configuration, tmp_path_factory.mktemp("docs")) as started:
+    with Deployment(tables_with_page(), tmp_path_factory.mktemp("docs")) as started:
         yield started
 
 

@@ -12,7 +12,7 @@ from mfn_e2e.calls import Caller
 from mfn_e2e.installed import PLUGINS, TRANSPORTS, engines
 from mfn_signing import Credentials, Key, append_key, generate_key
 
-__all__ = ["AUDIT", "KEYS", "LIMITS", "SUPPORT", "Deployment", "tables"]
+__all__ = ["AUDIT", "KEYS", "LIMITS", "SUPPORT", "Deployment", "tables", "tables_with_page"]
 
 SUPPORT = Path(__file__).parents[1]
 """For `PYTHONPATH`: plugins of these tests are named by import path."""
@@ -67,6 +67,16 @@ def tables(
         made["audit"] = {"jsonl": {"path": AUDIT}}
     named.extend(plugins)
     return {**made, **sections}
+
+
+def tables_with_page() -> dict[str, Any]:
+    """A server on the one port that pages are served on, with the link that opens them."""
+    configuration = tables(
+        transports=["asgi"], plugins=["auth_loopback"], auth={"loopback": {"token_file": "token.json"}}
+    )
+    if "auth_hmac" in configuration["server"]["plugins"]:
+        configuration["auth"]["hmac"] = {"keys_file": "keys.toml"}
+    return configuration
 
 
 class Deployment(ServerProcess):
