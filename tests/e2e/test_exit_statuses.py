@@ -74,4 +74,7 @@ def test_an_interrupted_command_says_so_by_its_status(tmp_path: Path) -> None:
             time.sleep(0.01)  # another process: it can only be looked at
         process.send_signal(signal.SIGINT)
         _, said = process.communicate(timeout=60)
-    assert (process.returncode, said.strip()) == (130, b"interrupted")
+    # Python dies of the signal itself, with the same words, where it came amid text that it was evaluating, as the
+    # making of a named tuple is while modules load. Shells call both 130.
+    assert process.returncode in {130, -signal.SIGINT}
+    assert said.strip() == b"interrupted"

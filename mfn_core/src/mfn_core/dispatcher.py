@@ -241,7 +241,7 @@ class Dispatcher:
         if operation.shape.server_streams:
             await _send_all(call, cast("AsyncIterator[Message]", produced))
             return None
-        reply: bytes = (await cast("Any", produced)).SerializeToString()
+        reply = _encode(await cast("Any", produced))
         await call.send(reply)
         return reply
 
@@ -285,13 +285,19 @@ async def _send_all(call: Call, replies: AsyncIterator[Message]) -> None:
     """Send what a streaming handler yields, and close the generator however it ends."""
     try:
         async for reply in replies:
-            await call.send(reply.SerializeToString())
+            await call.send(_encode(reply))
             # Neither a producer that never waits nor a reader who keeps up may starve the loop of aborts and timers.
             await asyncio.sleep(0)
     finally:
         close = getattr(replies, "aclose", None)
         if close is not None:
             await close()
+
+
+def _encode(reply: Message) -> bytes:
+    """The same bytes for the same reply, whichever process answers: maps are otherwise in an order of chance."""
+    encoded: bytes = reply.SerializeToString(deterministic=True)
+    return encoded
 
 
 def _decode(operation: Operation, raw: bytes) -> Message:

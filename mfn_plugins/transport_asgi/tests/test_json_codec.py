@@ -53,6 +53,26 @@ def test_zeros_are_written_where_that_is_asked_for() -> None:
     assert (plain["step"], plain["growth_events"], plain["is_final"], plain["pot_min_mV"]) == (3, 0, False, 0.0)
 
 
+def test_maps_are_written_in_the_order_of_their_keys() -> None:
+    names = [f"key{index}" for index in range(40)]
+    backwards = w1.SimulationResult(meta=w1.ResponseMeta(meta=dict.fromkeys(reversed(names), "1")))
+    text = protobuf_to_json(w1.SimulationResult, backwards.SerializeToString())
+    assert list(json.loads(text)["meta"]["meta"]) == sorted(names)
+    spec = v1.SimulationSpec(parameter_values=dict.fromkeys(reversed(names), 1.0))
+    text = protobuf_to_json(v1.SimulateRequest, v1.SimulateRequest(simulation=spec).SerializeToString())
+    assert list(json.loads(text)["simulation"]["parameterValues"]) == sorted(names)
+
+
+def test_json_within_a_message_is_written_in_the_order_of_its_keys() -> None:
+    names = [f"key{index}" for index in range(40)]
+    within = dict.fromkeys(reversed(names), 1.0)
+    struct = struct_pb2.Struct()
+    struct.update({"list": [within], **within})
+    written = json.loads(protobuf_to_json(struct_pb2.Struct, struct.SerializeToString()))
+    assert list(written) == [*sorted(names), "list"]
+    assert list(written["list"][0]) == sorted(names)
+
+
 @given(value=st.floats())
 def test_a_number_comes_through_to_the_last_bit(value: float) -> None:
     raw = wrappers_pb2.DoubleValue(value=value).SerializeToString()

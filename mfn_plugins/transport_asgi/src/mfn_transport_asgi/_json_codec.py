@@ -13,6 +13,7 @@ from google.protobuf import json_format
 from google.protobuf.message import Message
 
 from mfn_core.errors import FieldViolation, MfnError
+from mfn_transport_asgi._json_order import sort_maps
 from mfn_transport_asgi._json_refusal import REFUSALS, explained, shown
 
 __all__ = ["content_to_protobuf", "json_to_protobuf", "protobuf_to_json", "read_json"]
@@ -73,7 +74,7 @@ def content_to_protobuf(message_type: type[Message], content: Any) -> bytes:
 
 
 def protobuf_to_json(message_type: type[Message], raw: bytes, *, plainly: bool = False) -> bytes:
-    """An encoded message as JSON in UTF-8, on one line.
+    """An encoded message as JSON in UTF-8, on one line: the same text for the same message.
 
     Args:
         message_type: what `raw` is.
@@ -86,6 +87,7 @@ def protobuf_to_json(message_type: type[Message], raw: bytes, *, plainly: bool =
         preserving_proto_field_name=plainly,
         always_print_fields_with_no_presence=plainly,
     )
+    sort_maps(content, message_type)
     return json.dumps(content, ensure_ascii=False, allow_nan=False, separators=(",", ":")).encode()
 
 
