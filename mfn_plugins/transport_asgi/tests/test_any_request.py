@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from mfn_asgi_parts.by_hand import Client, Server, body
 from mfn_core import Code
-from mfn_transport_asgi._connect import ConnectProtocol
+from mfn_transport_asgi._connect.protocol import ConnectProtocol
 from mfn_transport_asgi._framing import frame
-from mfn_transport_asgi._grpc_web import GrpcWebProtocol
+from mfn_transport_asgi._grpc.web import GrpcWebProtocol
 
 CONTENT_TYPES: dict[bytes, Callable[..., Any]] = {
     b"application/grpc-web": GrpcWebProtocol,

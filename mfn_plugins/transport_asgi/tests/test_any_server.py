@@ -15,7 +15,7 @@ from mfn_transport_asgi._any_server import AnyServer
 from mfn_transport_asgi._application import Application
 from mfn_transport_asgi._asgi import Receive, Scope, Send, plain_reply
 from mfn_transport_asgi._framing import frame
-from mfn_transport_asgi._grpc import GrpcProtocol
+from mfn_transport_asgi._grpc.protocol import GrpcProtocol
 from mfn_transport_asgi._peer import peer_of
 
 BARE: Mapping[str, Any] = {"type": "http", "asgi": {"version": "3.0"}, "http_version": "1.1", "method": "GET"}

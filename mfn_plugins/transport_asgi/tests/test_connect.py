@@ -12,7 +12,7 @@ import pytest
 
 from mfn_asgi_parts.by_hand import DISCONNECT, LIMIT, Client, Server, body, message
 from mfn_core import Code
-from mfn_transport_asgi._connect import END_OF_STREAM, ConnectProtocol
+from mfn_transport_asgi._connect.protocol import END_OF_STREAM, ConnectProtocol
 from mfn_transport_asgi._framing import decompress, frame
 
 PROTO = (b"content-type", b"application/proto")

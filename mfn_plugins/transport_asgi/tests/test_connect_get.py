@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mfn_core import Code
-from mfn_transport_asgi._connect_get import GetQuery, is_connect_query
+from mfn_transport_asgi._connect.get import GetQuery, is_connect_query
 
 
 def test_the_example_of_the_specification_is_read() -> None:

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from mfn_core import Code
-from mfn_transport_asgi._connect_head import ConnectHead, parse_timeout_ms
+from mfn_transport_asgi._connect.head import ConnectHead, parse_timeout_ms
 
 Pair = tuple[bytes, bytes]
 

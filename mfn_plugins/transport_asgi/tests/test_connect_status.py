@@ -9,7 +9,7 @@ from typing import Any
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 
 from mfn_core import Code, FieldViolation, MfnError, Outcome
-from mfn_transport_asgi._connect_status import STATUSES, end_of_stream, error_body, retry_headers
+from mfn_transport_asgi._connect.status import STATUSES, end_of_stream, error_body, retry_headers
 
 OF_THE_SPECIFICATION = {
     "canceled": 499,

@@ -12,7 +12,7 @@ import pytest
 
 from mfn_asgi_parts.by_hand import DISCONNECT, Client, body
 from mfn_transport_asgi._asgi import Receive, Scope, Send, plain_reply
-from mfn_transport_asgi._crossing import answer
+from mfn_transport_asgi._envoy.crossing import answer
 
 SCOPE: Mapping[str, Any] = {"type": "http"}
 

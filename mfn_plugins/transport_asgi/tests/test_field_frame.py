@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mfn_proto.v1 import field_pb2 as pb
-from mfn_transport_asgi._field_frame import encode_frame
+from mfn_transport_asgi._websocket.field_frame import encode_frame
 
 F4, F8 = pb.FIELD_ENCODING_FLOAT32_LITTLE_ENDIAN, pb.FIELD_ENCODING_FLOAT64_LITTLE_ENDIAN
 

@@ -13,7 +13,7 @@ from mfn_asgi_parts.by_hand import Server as ByHand
 from mfn_core import Code
 from mfn_transport_asgi._disconnects import EARLY, Disconnects
 from mfn_transport_asgi._framing import decompress, frame
-from mfn_transport_asgi._grpc import GrpcProtocol
+from mfn_transport_asgi._grpc.protocol import GrpcProtocol
 
 
 class Server(ByHand):

@@ -12,7 +12,7 @@ from mfn_asgi_parts.by_hand import DISCONNECT, LIMIT, Client, Server, body, mess
 from mfn_asgi_parts.grpc_web_wire import parse_trailers
 from mfn_core import Code
 from mfn_transport_asgi._framing import decompress, frame
-from mfn_transport_asgi._grpc_web import TRAILERS, GrpcWebProtocol
+from mfn_transport_asgi._grpc.web import TRAILERS, GrpcWebProtocol
 
 BINARY = (b"content-type", b"application/grpc-web+proto")
 TEXT = (b"content-type", b"application/grpc-web-text")

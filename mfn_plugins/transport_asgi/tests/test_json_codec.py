@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from mfn_core import Code, MfnError
 from mfn_proto import mfn_pb2 as w1
 from mfn_proto.v1 import field_pb2 as v1
-from mfn_transport_asgi._json_codec import json_to_protobuf, protobuf_to_json
+from mfn_transport_asgi._json.codec import json_to_protobuf, protobuf_to_json
 
 
 def read(message_type: type[Message], content: Any) -> Any:

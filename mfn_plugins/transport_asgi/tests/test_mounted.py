@@ -26,7 +26,7 @@ from mfn_core.config import Document
 from mfn_core.testing.process import toml_text
 from mfn_transport_asgi import create_app
 from mfn_transport_asgi._binding import bound, name_of
-from mfn_transport_asgi._mounted_app import MountedApp
+from mfn_transport_asgi._mounted.app import MountedApp
 
 Tables = Callable[..., dict[str, Any]]
 ECHO = json.dumps(base64.b64encode(b"hi").decode()).encode()

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from mfn_asgi_parts.by_hand import DISCONNECT, Client, body
 from mfn_core import Code, MfnError
 from mfn_transport_asgi._exchange import ClientGoneError
-from mfn_transport_asgi._ndjson import Lines
+from mfn_transport_asgi._rest.ndjson import Lines
 
 
 def lines(client: Client, limit: int = 100) -> Lines:

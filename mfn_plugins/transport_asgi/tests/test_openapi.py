@@ -17,8 +17,8 @@ from mfn_proto import mfn_pb2, mycelium_pb2
 from mfn_proto.customary import EXAMPLES
 from mfn_proto.v1 import aggregation_pb2, field_pb2, model_pb2
 from mfn_proto.validation import violations
-from mfn_transport_asgi._openapi import describe
-from mfn_transport_asgi._rest_routes import Routes
+from mfn_transport_asgi._rest.openapi import describe
+from mfn_transport_asgi._rest.routes import Routes
 
 FILES = (mfn_pb2, mycelium_pb2, field_pb2, model_pb2, aggregation_pb2)
 SHAPES = {(shape.client_streams, shape.server_streams): shape for shape in Shape}

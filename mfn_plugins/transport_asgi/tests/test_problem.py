@@ -7,7 +7,7 @@ import json
 import pytest
 
 from mfn_core import Allowance, Code, FieldViolation, MfnError
-from mfn_transport_asgi._problem import MOST_VIOLATIONS, STATUSES, allowance_headers, problem, problem_headers
+from mfn_transport_asgi._rest.problem import MOST_VIOLATIONS, STATUSES, allowance_headers, problem, problem_headers
 
 
 @pytest.mark.parametrize("code", Code)

@@ -26,7 +26,7 @@ from mfn_core.config import Document
 from mfn_core.host import Launched
 from mfn_core.host.control import CONTROL_FD, encode
 from mfn_core.testing.process import ServerProcess, toml_text, wait_gone
-from mfn_transport_asgi._host import EnvoyHost
+from mfn_transport_asgi._envoy.host import EnvoyHost
 from mfn_transport_asgi._settings import AsgiSettings
 
 Start = Callable[..., ServerProcess]

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from mfn_asgi_parts.by_hand import DISCONNECT, LIMIT, Client, Server, body
 from mfn_core import Allowance, Call, Code, Page
-from mfn_transport_asgi._rest import RestProtocol
+from mfn_transport_asgi._rest.protocol import RestProtocol
 
 JSON = (b"content-type", b"application/json")
 LINES = (b"content-type", b"application/x-ndjson")

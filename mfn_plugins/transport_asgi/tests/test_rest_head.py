@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mfn_transport_asgi._rest_head import ContentType, RestHead, preferred
+from mfn_transport_asgi._rest.head import ContentType, RestHead, preferred
 
 JSON, LINES, EVENTS = b"application/json", b"application/x-ndjson", b"text/event-stream"
 

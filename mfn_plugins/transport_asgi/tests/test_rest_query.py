@@ -13,8 +13,8 @@ from mfn_core import Code, MfnError
 from mfn_proto import mfn_pb2 as w1
 from mfn_proto import mycelium_pb2 as w2
 from mfn_proto.v1 import field_pb2 as v1
-from mfn_transport_asgi._json_codec import content_to_protobuf
-from mfn_transport_asgi._rest_query import add_variables, query_content
+from mfn_transport_asgi._json.codec import content_to_protobuf
+from mfn_transport_asgi._rest.query import add_variables, query_content
 
 
 def read(message_type: Any, query: bytes) -> Any:

@@ -14,7 +14,7 @@ from mfn_core import Code, MfnError, Operation, Shape
 from mfn_proto import mfn_pb2 as w1
 from mfn_proto import mycelium_pb2 as w2
 from mfn_proto.v1 import field_pb2, model_pb2
-from mfn_transport_asgi._rest_routes import Routes, method_of
+from mfn_transport_asgi._rest.routes import Routes, method_of
 
 assert annotations_pb2.http is not None  # its file must be in the pool before those below
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mfn_transport_asgi._rest_template import Template
+from mfn_transport_asgi._rest.template import Template
 
 
 @pytest.mark.parametrize(

@@ -14,8 +14,8 @@ from mfn_core import ConfigError
 from mfn_core.assembly import plan
 from mfn_core.config import Document, decode
 from mfn_transport_asgi._binding import HeldAddress, probe
-from mfn_transport_asgi._envoy import bootstrap
-from mfn_transport_asgi._host import EnvoyHost
+from mfn_transport_asgi._envoy.bootstrap import bootstrap
+from mfn_transport_asgi._envoy.host import EnvoyHost
 from mfn_transport_asgi._settings import AsgiSettings, TlsSettings
 from mfn_transport_asgi._transport import AsgiTransport
 

@@ -8,7 +8,7 @@ import pytest
 
 from mfn_core import Code, FieldViolation, MfnError, Outcome
 from mfn_proto.rich_status import decode_rich_status
-from mfn_transport_asgi._status import STATUS_NUMBERS, status_headers
+from mfn_transport_asgi._grpc.status import STATUS_NUMBERS, status_headers
 
 
 def of(error: MfnError) -> dict[bytes, bytes]:

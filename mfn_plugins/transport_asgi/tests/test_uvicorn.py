@@ -32,8 +32,8 @@ from mfn_transport_asgi._available import missing
 from mfn_transport_asgi._binding import bound
 from mfn_transport_asgi._settings import AsgiSettings, TlsSettings
 from mfn_transport_asgi._transport import AsgiTransport
-from mfn_transport_asgi._uvicorn_admission import Admission
-from mfn_transport_asgi._ws_settings import WebSocketSettings
+from mfn_transport_asgi._uvicorn.admission import Admission
+from mfn_transport_asgi._websocket.settings import WebSocketSettings
 
 Start = Callable[..., ServerProcess]
 Tables = Callable[..., dict[str, Any]]
@@ -406,7 +406,7 @@ def planned(tables: Tables, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """The problems of a configuration."""
     monkeypatch.syspath_prepend(str(Path(__file__).parent / "parts"))
     # Other tests have imported it; in a server, it would say that this process is Envoy's already.
-    monkeypatch.delitem(sys.modules, "mfn_transport_asgi._app", raising=False)
+    monkeypatch.delitem(sys.modules, "mfn_transport_asgi._envoy.app", raising=False)
 
     def problems(**asgi: Any) -> list[str]:
         try:

@@ -7,8 +7,8 @@ import asyncio
 import pytest
 
 from mfn_asgi_parts.sockets import hall
-from mfn_transport_asgi._ws_outbox import WAITING_ANSWERS
-from mfn_transport_asgi._ws_settings import WebSocketSettings
+from mfn_transport_asgi._websocket.outbox import WAITING_ANSWERS
+from mfn_transport_asgi._websocket.settings import WebSocketSettings
 
 
 async def test_a_heartbeat_comes_and_who_answers_it_stays() -> None:

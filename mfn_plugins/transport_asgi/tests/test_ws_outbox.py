@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from mfn_transport_asgi._ws_outbox import WAITING_ANSWERS, Lane, Outbox, Policy
+from mfn_transport_asgi._websocket.outbox import WAITING_ANSWERS, Lane, Outbox, Policy
 
 
 class Reader:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mfn_core.dispatcher import Outcome
 from mfn_core.errors import Code, FieldViolation, MfnError
-from mfn_transport_asgi._ws_status import AUTH_CODES, SUBSCRIBE_CODES, failure
+from mfn_transport_asgi._websocket.status import AUTH_CODES, SUBSCRIBE_CODES, failure
 
 FAILURES = set(Code) - {Code.OK}
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from mfn_core.config import Document
-    from mfn_transport_asgi._mounted_app import MountedApp
+    from mfn_transport_asgi._mounted.app import MountedApp
 
 __all__ = ["create_app"]
 
@@ -33,6 +33,6 @@ def create_app(config: str | os.PathLike[str] | Document | None = None, *, overr
     Raises:
         ConfigError: with every problem of the configuration; nothing is started by then.
     """
-    from mfn_transport_asgi._mounted_app import mounted
+    from mfn_transport_asgi._mounted.app import mounted
 
     return mounted(config if config is not None else os.environ.get(CONFIG, "mfn.toml"), overrides)

@@ -17,7 +17,7 @@ from urllib.parse import quote
 from mfn_transport_asgi._application import Application
 from mfn_transport_asgi._asgi import Message, Receive, Scope, Send, plain_reply
 from mfn_transport_asgi._read_ahead import ReadAhead
-from mfn_transport_asgi._ws_link import carry
+from mfn_transport_asgi._websocket.link import carry
 
 __all__ = ["AnyServer"]
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 from mfn_transport_asgi._asgi import Receive, Scope, Send, WireProtocol, plain_reply
 from mfn_transport_asgi._cors import Cors, Handle
 from mfn_transport_asgi._disconnects import Disconnects
-from mfn_transport_asgi._ws_link import Link
+from mfn_transport_asgi._websocket.link import Link
 
 __all__ = ["Application"]
 

@@ -65,13 +65,13 @@ def carrier_of(name: str, settings: AsgiSettings, *, workers: int, allow: Sequen
     """
     # Each is imported by those alone who have chosen it.
     if settings.server == "uvicorn":
-        from mfn_transport_asgi._uvicorn import UvicornCarrier
+        from mfn_transport_asgi._uvicorn.carrier import UvicornCarrier
 
         return UvicornCarrier(name, settings, share=workers > 1)
     if settings.server == "mounted":
-        from mfn_transport_asgi._mounted import MountedCarrier
+        from mfn_transport_asgi._mounted.carrier import MountedCarrier
 
         return MountedCarrier(settings, allow=allow)
-    from mfn_transport_asgi._envoy_carrier import EnvoyCarrier
+    from mfn_transport_asgi._envoy.carrier import EnvoyCarrier
 
     return EnvoyCarrier(settings)

@@ -9,7 +9,7 @@ from attrs import frozen
 
 from mfn_core.config import between, each, listen_address, matches, setting
 from mfn_grpc import REFLECTION_HELP, ReflectionMode
-from mfn_transport_asgi._ws_settings import WebSocketSettings
+from mfn_transport_asgi._websocket.settings import WebSocketSettings
 
 __all__ = ["AsgiSettings", "Server", "TlsSettings"]
 

@@ -16,7 +16,7 @@ from mfn_transport_asgi._settings import AsgiSettings
 
 if TYPE_CHECKING:
     from mfn_transport_asgi._application import Application
-    from mfn_transport_asgi._ws import WebSockets
+    from mfn_transport_asgi._websocket.sockets import WebSockets
 
 __all__ = ["AsgiTransport"]
 
@@ -59,12 +59,12 @@ class AsgiTransport:
         Raises:
             OSError: the address cannot be bound, or this process is not one that the carrier can live in.
         """
-        from mfn_transport_asgi._connect import ConnectProtocol
+        from mfn_transport_asgi._connect.protocol import ConnectProtocol
         from mfn_transport_asgi._cors import Cors
-        from mfn_transport_asgi._grpc import GrpcProtocol
-        from mfn_transport_asgi._grpc_web import GrpcWebProtocol
+        from mfn_transport_asgi._grpc.protocol import GrpcProtocol
+        from mfn_transport_asgi._grpc.web import GrpcWebProtocol
         from mfn_transport_asgi._page import PageProtocol
-        from mfn_transport_asgi._rest import RestProtocol
+        from mfn_transport_asgi._rest.protocol import RestProtocol
 
         application = self._application = self.carrier.take()
         application.cors = Cors(self._settings)
@@ -81,7 +81,7 @@ class AsgiTransport:
             protocol.start()
             application.speak(protocol)
         if self._settings.websocket.enabled:
-            from mfn_transport_asgi._ws import WebSockets
+            from mfn_transport_asgi._websocket.sockets import WebSockets
 
             self._sockets = WebSockets(dispatcher, self._name, self._settings, application.disconnects)
             application.opened = self._sockets.open

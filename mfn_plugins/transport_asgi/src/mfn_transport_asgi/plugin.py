@@ -66,7 +66,7 @@ def mfn_check(plan: Plan) -> Iterable[Problem]:
     for each in listeners:
         yield from _not_carried(each.path, each.config)
         yield from _http3(each.path, each.config, plan.server.workers)
-        if "mfn_transport_asgi._app" not in sys.modules:  # otherwise this process is that server already
+        if "mfn_transport_asgi._envoy.app" not in sys.modules:  # otherwise this process is that server already
             for message in missing(each.config):
                 yield Problem(path=f"{each.path}.server", message=message)
 
@@ -130,13 +130,13 @@ def _transport(config: AsgiSettings, context: ComponentContext) -> Transport:
 def _host(configs: Mapping[str, Any]) -> WorkerHost:
     ((name, settings),) = configs.items()
     if settings.server == "uvicorn":
-        from mfn_transport_asgi._uvicorn_host import UvicornHost
+        from mfn_transport_asgi._uvicorn.host import UvicornHost
 
         return UvicornHost(name, settings)
     if settings.server == "mounted":
-        from mfn_transport_asgi._mounted import MountedHost
+        from mfn_transport_asgi._mounted.carrier import MountedHost
 
         return MountedHost()
-    from mfn_transport_asgi._host import EnvoyHost
+    from mfn_transport_asgi._envoy.host import EnvoyHost
 
     return EnvoyHost(configs)

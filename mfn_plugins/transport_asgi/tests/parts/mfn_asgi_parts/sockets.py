@@ -13,8 +13,8 @@ from mfn_core.auth import AuthMiddleware, unauthenticated
 from mfn_proto.v1 import field_pb2 as pb
 from mfn_transport_asgi._disconnects import Disconnects
 from mfn_transport_asgi._settings import AsgiSettings
-from mfn_transport_asgi._ws import WebSockets
-from mfn_transport_asgi._ws_settings import WebSocketSettings
+from mfn_transport_asgi._websocket.settings import WebSocketSettings
+from mfn_transport_asgi._websocket.sockets import WebSockets
 
 __all__ = ["FakeLink", "Hall", "hall"]
 

@@ -1,0 +1,1 @@
+"""gRPC over HTTP/2, and gRPC-Web over any version of HTTP."""

@@ -1,0 +1,1 @@
+"""A server of the user's own, which runs the application among others."""

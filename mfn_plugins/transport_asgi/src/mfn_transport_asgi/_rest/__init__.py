@@ -1,0 +1,1 @@
+"""REST: operations as resources of HTTP, in JSON, and their description."""

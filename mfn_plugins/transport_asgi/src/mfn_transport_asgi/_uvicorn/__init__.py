@@ -1,0 +1,1 @@
+"""uvicorn as the server, on the event loop of a plain worker."""

@@ -1,0 +1,1 @@
+"""WebSockets: what is spoken on them, over the operations that other protocols call."""
