@@ -2,11 +2,14 @@
 
 Masks are handled as contiguous uint8 matrices. A matrix is coarsened by OR over blocks; counts for larger boxes start
 from the coarsest matrix that is already there and whose boxes they unite, so that the full mask is read once or twice.
+Small masks are handled as one long integer of a bit for each cell instead, since there the arithmetic of integers costs
+less than a call of NumPy does.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -17,6 +20,9 @@ ByteMatrix = npt.NDArray[np.uint8]
 
 _words = {2: np.uint16, 4: np.uint32, 8: np.uint64}
 """Unsigned words that span 2, 4 or 8 cells of a row: comparing one with 0 tests all of its cells at once."""
+
+_FEW_CELLS = 128 * 128
+"""In more cells than these, counting by matrices is faster."""
 
 
 def boolean_matrix(mask: npt.ArrayLike) -> ByteMatrix:
@@ -59,6 +65,8 @@ def count_aligned_boxes(matrix: ByteMatrix, sizes: Sequence[int]) -> list[int]:
 
     Cells beyond the last whole box are left out; a size beyond the mask counts 0.
     """
+    if matrix.size <= _FEW_CELLS:
+        return _count_in_bits(matrix, sizes)
     side = min(matrix.shape)
     levels: list[tuple[int, ByteMatrix]] = [(1, matrix)]
     counts = []
@@ -73,3 +81,33 @@ def count_aligned_boxes(matrix: ByteMatrix, sizes: Sequence[int]) -> list[int]:
         levels.append((size, level))
         counts.append(int(np.count_nonzero(level)))
     return counts
+
+
+def _count_in_bits(matrix: ByteMatrix, sizes: Sequence[int]) -> list[int]:
+    """As `count_aligned_boxes`: bit `row * columns + column` of a number stands for a cell.
+
+    `united` holds, for every cell, whether the box of `window` cells on each side that begins there has a true one.
+    Boxes that reach beyond a row run on in the next one; no whole box does.
+    """
+    rows, columns = matrix.shape
+    united = int.from_bytes(np.packbits(matrix, bitorder="little").tobytes(), "little")
+    window = 1
+    counts = []
+    for size in sizes:
+        while 2 * window <= size:
+            united |= united >> window
+            united |= united >> window * columns
+            window *= 2
+        boxes, rest = united, size - window
+        if rest:  # two windows that overlap cover the box, since it is smaller than two
+            boxes |= boxes >> rest
+            boxes |= boxes >> rest * columns
+        counts.append((boxes & _corners(rows, columns, size)).bit_count())
+    return counts
+
+
+@lru_cache(maxsize=128)
+def _corners(rows: int, columns: int, size: int) -> int:
+    """The first cells of all whole boxes, as bits."""
+    row = sum(1 << column * size for column in range(columns // size))
+    return sum(row << index * size * columns for index in range(rows // size))

@@ -21,19 +21,28 @@ FloatArray = npt.NDArray[np.float64]
 
 
 def _read_only(array: npt.ArrayLike) -> FloatArray:
-    """The array itself, made read-only, when it owns its float64 memory; a read-only copy of it otherwise."""
+    """The array itself, made read-only, when nobody else can write its float64 memory; a read-only copy otherwise."""
     result = np.asarray(array, dtype=np.float64)
-    if not (result.flags.owndata and result.flags.c_contiguous):
+    flags = result.flags
+    if not flags.c_contiguous or not (flags.owndata or _in_read_only_memory(result)):
         result = np.array(result, dtype=np.float64, order="C")
-    result.flags.writeable = False
+        flags = result.flags
+    flags.writeable = False
     return result
+
+
+def _in_read_only_memory(view: FloatArray) -> bool:
+    """Whether this is a part of an array that owns its memory and is read-only."""
+    whole = view.base
+    return isinstance(whole, np.ndarray) and whole.flags.owndata and not whole.flags.writeable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class FieldState:
     """The state of a field after `step` steps; nothing that happens later changes it.
 
-    An array given to the constructor is taken over and made read-only if it owns its memory, and copied otherwise.
+    An array given to the constructor is taken over and made read-only if it owns its memory, taken as it is if it is a
+    part of a read-only array that does, and copied otherwise.
     Raises `ValueError` when the field is not a square matrix or a species has another shape.
     """
 

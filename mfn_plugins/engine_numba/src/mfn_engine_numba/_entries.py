@@ -21,7 +21,25 @@ from numpy import float32, float64, int64
 from mfn_engine_numba import _advance as course
 from mfn_engine_numba import _intervals as interval
 from mfn_engine_numba import _storing as storing
-from mfn_engine_numba._memory import BOUNDARY, BOUNDS_KNOWN, DIRICHLET, FAILED_STEP, NOISES
+from mfn_engine_numba._memory import (
+    BOUNDARY,
+    BOUNDS_KNOWN,
+    DIRICHLET,
+    FAILED_STEP,
+    GRID,
+    JOB_BOOK,
+    JOB_CELLS,
+    JOB_DECLARED,
+    JOB_GENERATOR,
+    JOB_NUMBERS,
+    JOB_PATCHES,
+    JOB_RECIPE,
+    JOB_SEED,
+    JOB_STATE,
+    JOB_STEPS,
+    NOISES,
+    SPECIES,
+)
 from mfn_engine_numba._numba import chosen, compiled, float64_at, fused, greater, int64_at, lesser, row_kernel, shifted
 from mfn_engine_numba._numba import uint64_at
 from mfn_engine_numba._numba import {precision}_at as cells_at
@@ -45,9 +63,14 @@ confine_rows = course.confine_of(confine, close)
 @entry("void(int64[:, ::1])")
 def run(jobs):
     for job in range(jobs.shape[0]):
-        cells, book = cells_at(jobs[job, 0]), int64_at(jobs[job, 1])
-        numbers, generator = float64_at(jobs[job, 2]), uint64_at(jobs[job, 3])
-        left = jobs[job, 4]
+        cells, book = cells_at(jobs[job, JOB_CELLS]), int64_at(jobs[job, JOB_BOOK])
+        numbers, generator = float64_at(jobs[job, JOB_NUMBERS]), uint64_at(jobs[job, JOB_GENERATOR])
+        if jobs[job, JOB_SEED] >= 0:
+            recipe, patches = float64_at(jobs[job, JOB_RECIPE]), float64_at(jobs[job, JOB_PATCHES])
+            seed_generator(generator, jobs[job, JOB_SEED])
+            storing.draw_state(book, cells, numbers, generator, recipe, jobs[job, JOB_DECLARED], patches)
+            storing.finish_rows(book, cells, numbers)
+        left = jobs[job, JOB_STEPS]
         while left > 0:
             if book[NOISES]:
                 levels, checked, examined = 1, 2, 0
@@ -69,8 +92,12 @@ def run(jobs):
                 if book[FAILED_STEP]:
                     break
             left -= levels
+        if jobs[job, JOB_STATE] != 0:
+            state = float64_at(jobs[job, JOB_STATE])
+            for species in range(book[SPECIES]):
+                storing.copy_out(book, cells, species, state, species * book[GRID] * book[GRID])
 """
-"""Takes fields through their steps, one after the other."""
+"""Draws fields, takes them through their steps, and copies their states, one after the other."""
 
 BANDED: Final = """
 sweep_rows = sweep_of(update, kick, confine, close)
@@ -103,15 +130,6 @@ def finish(jobs, band):
 
 STORING: Final = """
 
-@entry("void(int64[:, ::1], int64, float64[:, ::1], float64[::1])")
-def draw(jobs, seed, recipe, patches):
-    cells, book = cells_at(jobs[0, 0]), int64_at(jobs[0, 1])
-    numbers, generator = float64_at(jobs[0, 2]), uint64_at(jobs[0, 3])
-    seed_generator(generator, seed)
-    storing.draw_state(book, cells, numbers, generator, recipe, patches)
-    storing.finish_rows(book, cells, numbers)
-
-
 @entry("void(int64[:, ::1])")
 def finish_rows(jobs):
     for job in range(jobs.shape[0]):
@@ -121,7 +139,8 @@ def finish_rows(jobs):
 @entry("void(int64[:, ::1], int64, float64[:, ::1])")
 def copy_out(jobs, species, values):
     for job in range(jobs.shape[0]):
-        storing.copy_out(int64_at(jobs[job, 1]), cells_at(jobs[job, 0]), species, values)
+        book, cells = int64_at(jobs[job, 1]), cells_at(jobs[job, 0])
+        storing.copy_out(book, cells, species, values.reshape(values.size), 0)
 
 
 @entry("void(int64[:, ::1], int64, Array(float64, 2, 'C', True))")

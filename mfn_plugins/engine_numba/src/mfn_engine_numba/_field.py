@@ -60,7 +60,7 @@ class Blueprint:
     coefficients: int
     dtype: npt.DTypeLike
     offsets: IntArray
-    """A job, but for the address at which the memory begins."""
+    """The addresses of a job, but for that at which the memory begins."""
     bytes: int
 
 
@@ -129,7 +129,7 @@ def blueprint(
         numbers=number_count,
         coefficients=coefficients,
         dtype=np.dtype(precision.name),
-        offsets=np.array([*places[: len(sizes)], 0], dtype=np.int64),
+        offsets=np.array(places[: len(sizes)], dtype=np.int64),
         bytes=int(places[-1]),
     )
 
@@ -144,7 +144,7 @@ class Field:
         address = int(memory.__array_interface__["data"][0])
         shift = -address % at.CACHE_LINE
         self._memory = memory
-        _, book, numbers, generator, _ = (plan.offsets + shift).tolist()
+        _, book, numbers, generator = (plan.offsets + shift).tolist()
         self.cells: npt.NDArray[Any] = np.frombuffer(memory, plan.dtype, plan.cells, shift)
         """Every slot, one after the other."""
         self.book: IntArray = np.frombuffer(memory, np.int64, plan.book.size, book)
@@ -152,9 +152,15 @@ class Field:
         self.numbers: npt.NDArray[np.float64] = np.frombuffer(memory, np.float64, plan.numbers, numbers)
         self.numbers[: plan.coefficients] = coefficients
         self.generator: npt.NDArray[np.uint64] = np.frombuffer(memory, np.uint64, STATE_WORDS, generator)
-        self.job: IntArray = plan.offsets + (address + shift)
-        """Valid as long as this object is."""
-        self.job[at.JOB_STEPS] = 0
+        self.job: IntArray = np.zeros(at.JOB_WORDS, dtype=np.int64)
+        """Valid as long as this object is; of no steps."""
+        self.job[: plan.offsets.size] = plan.offsets
+        self.job[: plan.offsets.size] += address + shift
+        self.job[at.JOB_SEED] = -1
+
+    def begin_again(self, plan: Blueprint) -> None:
+        """Makes it what it was when it was new, after the same blueprint and with the same coefficients."""
+        self.book[:] = plan.book
 
     def place_of(self, row: int, column: int, species: int) -> int:
         """Where a cell stands in `cells`."""

@@ -103,6 +103,8 @@ class Prepared:
     recipe: FloatArray
     """See `mfn_engine_numba._storing.draw_state`."""
     patches: FloatArray
+    drawing: tuple[int, int, int]
+    """The words of a job from `JOB_RECIPE` on: where the recipe is, its rows, and where the patches are."""
     speed: float
     """Estimated cell-steps a second."""
 
@@ -188,6 +190,7 @@ class Kernels:
             storing=self.storing(),
             recipe=recipe,
             patches=patches,
+            drawing=(recipe.ctypes.data, len(recipe), patches.ctypes.data),
             speed=estimated_speed(dynamics),
         )
 

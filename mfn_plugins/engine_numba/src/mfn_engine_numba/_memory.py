@@ -13,7 +13,7 @@ each lane finds the end of the one before or the beginning of the next. A row th
 A *book* of int64 numbers describes the field and keeps the accounts: sizes first, at the indices below, then several
 sections, whose places it names. A table of float64 *numbers* holds the coefficients of the specification, the bounds
 of the state, the amplitudes of spikes that are already drawn, and room to draw into. A *job* is the addresses of all
-these.
+these, and what is to be done.
 """
 
 from __future__ import annotations
@@ -105,7 +105,15 @@ JOB_BOOK: Final = 1
 JOB_NUMBERS: Final = 2
 JOB_GENERATOR: Final = 3
 JOB_STEPS: Final = 4
-JOB_WORDS: Final = 5
+JOB_SEED: Final = 5
+"""The seed of the initial state that is to be drawn first; −1 where the state is there."""
+JOB_RECIPE: Final = 6
+JOB_DECLARED: Final = 7
+"""Rows of the recipe."""
+JOB_PATCHES: Final = 8
+JOB_STATE: Final = 9
+"""Where a matrix of float64 for every species goes in the end, one after the other; 0 for nowhere."""
+JOB_WORDS: Final = 10
 
 # A recipe for the initial state: a row for each species that the model declares.
 RECIPE_KIND: Final = 0

@@ -27,6 +27,7 @@ from mfn_engine_numba._memory import (
     RECIPE_KIND,
     RECIPE_SECOND,
     RECIPE_SPECIES,
+    RECIPE_WORDS,
     ROWS,
     SPECIES,
     UNIFORM,
@@ -57,16 +58,19 @@ def _lay_row(cells: Any, drawn: Any, columns: Any, lanes: Any, first: Any, secon
 
 
 @compiled
-def draw_state(book: Any, cells: Any, numbers: Any, generator: Any, recipe: Any, patches: Any) -> None:
-    """The initial state: species by species as the recipe says, then the patches.
+def draw_state(
+    book: Any, cells: Any, numbers: Any, generator: Any, recipe: Any, declared_species: Any, patches: Any
+) -> None:
+    """The initial state: species by species as the rows of the recipe say, then the patches.
 
     `patches` holds their number and side, and then the value of each species, NaN for one that they leave as it is.
     """
     columns, lanes = book[COLUMNS], book[LANES]
     drawn = shifted(numbers, book[NUMBERS_DRAWN])
-    for declared in range(recipe.shape[0]):
-        kind, species = recipe[declared, RECIPE_KIND], int(recipe[declared, RECIPE_SPECIES])
-        first, second = recipe[declared, RECIPE_FIRST], recipe[declared, RECIPE_SECOND]
+    for declared in range(declared_species):
+        at = declared * RECIPE_WORDS
+        kind, species = recipe[at + RECIPE_KIND], int(recipe[at + RECIPE_SPECIES])
+        first, second = recipe[at + RECIPE_FIRST], recipe[at + RECIPE_SECOND]
         if species < 0 and kind == CONSTANT:
             continue
         if species < 0 and kind == UNIFORM:
@@ -126,16 +130,16 @@ def finish_rows(book: Any, cells: Any, numbers: Any) -> None:
 
 
 @compiled
-def copy_out(book: Any, cells: Any, species: Any, values: Any) -> None:
-    """Copies one species of the rows that count into `values`, a matrix of the whole grid."""
+def copy_out(book: Any, cells: Any, species: Any, values: Any, first: Any) -> None:
+    """Copies one species of the rows that count into the matrix of the whole grid that begins at `values[first]`."""
     lanes = book[LANES]
     length = book[COLUMNS] // lanes
     for row in range(book[OWN_FIRST], book[OWN_LAST]):
         start = book[book[AT_ROWS] + row] + species * book[PITCH]
-        target = (book[ORIGIN] + row) % book[GRID]
+        target = first + (book[ORIGIN] + row) % book[GRID] * book[GRID]
         for lane in range(lanes):
             for index in range(length):
-                values[target, lane * length + index] = cells[start + index * lanes + lane]
+                values[target + lane * length + index] = cells[start + index * lanes + lane]
 
 
 @compiled

@@ -24,17 +24,26 @@ class WholeGrid:
         self._counters = len(prepared.dynamics.counters)
         self._species = len(prepared.names)
         self._field = Field(prepared.blueprint, prepared.coefficients)
+        self.prepared = prepared
+        """What it was made for; the job names the place of its recipe."""
+        self._field.job[at.JOB_RECIPE : at.JOB_RECIPE + 3] = prepared.drawing
         self.jobs: IntArray = self._field.job.reshape(1, at.JOB_WORDS)
-        """Valid as long as this object is."""
+        """Valid as long as this object is; it draws nothing and copies nothing."""
 
     @property
     def book(self) -> IntArray:
         """See `Grid`."""
         return self._field.book
 
+    def begin_again(self) -> None:
+        """Makes it a new one; a state is to be drawn or loaded next."""
+        self._field.begin_again(self.prepared.blueprint)
+
     def draw(self, prepared: Prepared, seed: int) -> None:
         """See `Grid`."""
-        self._storing.draw(self.jobs, seed, prepared.recipe, prepared.patches)
+        job = self.jobs.copy()
+        job[0, at.JOB_SEED], job[0, at.JOB_STEPS] = seed, 0
+        self._run(job)
 
     def load(self, values: Sequence[FloatArray], words: Words) -> None:
         """See `Grid`."""
@@ -80,7 +89,8 @@ class WholeGrid:
     def counters(self) -> list[int]:
         """See `Grid`."""
         first = int(self._field.book[at.AT_COUNTERS])
-        return [int(number) for number in self._field.book[first : first + self._counters]]
+        found: list[int] = self._field.book[first : first + self._counters].tolist()
+        return found
 
     def set_counters(self, values: Sequence[int]) -> None:
         """See `Grid`."""

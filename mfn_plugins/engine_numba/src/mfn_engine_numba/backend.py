@@ -14,7 +14,7 @@ from typing import Literal
 
 from mfn_core.compute import Run, require_supported
 from mfn_engine_numba._bands import BandedGrid, band_count
-from mfn_engine_numba._batch import run_together
+from mfn_engine_numba._batch import SpareGrids, run_together
 from mfn_engine_numba._cache import ModuleCache
 from mfn_engine_numba._grid import Grid
 from mfn_engine_numba._kernels import Kernels, Prepared, estimated_speed
@@ -54,6 +54,7 @@ class NumbaBackend:
         self._precompile = tuple(precompile)
         self._pool: ThreadPoolExecutor | None = None
         self._lock = Lock()
+        self._spares = SpareGrids()
 
     # As a component of a server.
 
@@ -112,7 +113,7 @@ class NumbaBackend:
 
     def run_batch(self, runs: Sequence[Run]) -> list[FieldState | Exception]:
         """The last states of several runs; see `mfn_core.compute.SupportsBatch`."""
-        return run_together(runs, self._prepared)
+        return run_together(runs, self._prepared, self._spares)
 
     def speed(self, spec: FieldSpec) -> float:
         """Estimated cell-steps a second on one core, from measurements of all models at 64² cells."""
