@@ -28,6 +28,29 @@ def test_a_view_is_copied_so_that_its_owner_cannot_change_the_state() -> None:
     assert state.grid_size == 3
 
 
+def test_parts_of_a_read_only_array_are_taken_as_they_are() -> None:
+    whole = np.arange(18.0).reshape(2, 3, 3).copy()
+    copied = FieldState(step=0, field=whole[0])
+    assert not np.shares_memory(copied.field, whole)
+    whole.flags.writeable = False
+    state = FieldState(step=0, field=whole[0], species={"activator": whole[1], "turned": whole[1].T})
+    assert np.shares_memory(state.field, whole)
+    assert np.shares_memory(state.species["activator"], whole)
+    assert state.species["turned"].flags.c_contiguous
+    assert not np.shares_memory(state.species["turned"], whole)
+    with pytest.raises(ValueError, match="read-only"):
+        state.field[0, 0] = 1.0
+
+
+def test_a_read_only_view_of_memory_that_others_can_write_is_copied() -> None:
+    owner = np.zeros((4, 4))
+    view = owner[:]
+    view.flags.writeable = False
+    state = FieldState(step=0, field=view)
+    owner[...] = 1.0
+    assert not state.field.any()
+
+
 def test_mappings_are_read_only_and_detached() -> None:
     counters = {"turing_activations": 1}
     state = FieldState(step=0, field=np.zeros((2, 2)), counters=counters)

@@ -44,6 +44,42 @@ def test_runs_of_several_models_and_sizes_are_each_their_own(backend: NumbaBacke
         assert_same_state(state, reference(spec, steps))
 
 
+def test_memory_that_a_run_leaves_is_as_new_for_the_next_one(backend: NumbaBackend) -> None:
+    specs = [
+        mycelium_spec(seed=seed, grid_size=16, spike_probability=0.9, turing_enabled=turing)
+        for turing in (True, False)
+        for seed in range(20)
+    ]
+    kept = states(backend, *((spec, 30) for spec in specs))
+    later = states(backend, *((spec, 7) for spec in reversed(specs)))
+    for spec, state in zip(specs, kept, strict=True):
+        assert isinstance(state, FieldState)
+        assert_same_state(state, reference(spec, 30))
+    for spec, state in zip(reversed(specs), later, strict=True):
+        assert isinstance(state, FieldState)
+        assert_same_state(state, reference(spec, 7))
+
+
+def test_a_run_that_fails_does_not_spoil_the_memory_of_the_next_one(
+    backend: NumbaBackend, explosive: FieldSpec
+) -> None:
+    steps = 2000
+    (failed,) = states(backend, (explosive, steps))
+    assert isinstance(failed, NumericalInstabilityError)
+    calm, again = states(backend, (explosive, 1), (explosive, steps))
+    assert isinstance(calm, FieldState)
+    assert_same_state(calm, reference(explosive, 1))
+    assert isinstance(again, NumericalInstabilityError)
+    assert (again.step, again.nan_count, again.inf_count) == (failed.step, failed.nan_count, failed.inf_count)
+
+
+def test_a_run_that_is_cancelled_before_it_begins_ends_at_step_0(backend: NumbaBackend) -> None:
+    spec = mycelium_spec(grid_size=16, seed=4)
+    (gone,) = backend.run_batch([Run(spec=spec, steps=100, cancel=CancelledAfter(0))])
+    assert isinstance(gone, FieldState)
+    assert_same_state(gone, reference(spec, 0))
+
+
 @pytest.mark.slow
 def test_long_runs_take_turns_in_slices(backend: NumbaBackend) -> None:
     tokens = [CancelledAfter(10**9) for _ in range(3)]

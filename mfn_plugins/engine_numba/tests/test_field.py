@@ -8,7 +8,7 @@ import pytest
 from mfn_engine_numba import _memory as at
 from mfn_engine_numba._bands import _parts, band_count
 from mfn_engine_numba._field import Blueprint, Field, Part, blueprint, levels_for
-from mfn_engine_numba._source import DOUBLE, SINGLE, Precision
+from mfn_engine_numba._target import DOUBLE, SINGLE, Precision
 from mfn_model import FieldSpec, mycelium_rd_spec
 
 

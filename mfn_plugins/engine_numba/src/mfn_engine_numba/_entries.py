@@ -21,6 +21,9 @@ from numpy import float32, float64, int64
 from mfn_engine_numba import _advance as course
 from mfn_engine_numba import _intervals as interval
 from mfn_engine_numba import _storing as storing
+from mfn_engine_numba._lines import line_absolute, line_at, line_difference, line_fused, line_greater, line_lesser
+from mfn_engine_numba._lines import line_negative, line_product, line_quotient, line_root, line_sum, put_line, spread
+from mfn_engine_numba._lines import turned_down, turned_up
 from mfn_engine_numba._memory import (
     BOUNDARY,
     BOUNDS_KNOWN,
@@ -38,10 +41,11 @@ from mfn_engine_numba._memory import (
     JOB_STATE,
     JOB_STEPS,
     NOISES,
+    PERIODIC,
     SPECIES,
 )
-from mfn_engine_numba._numba import chosen, compiled, float64_at, fused, greater, int64_at, lesser, row_kernel, shifted
-from mfn_engine_numba._numba import uint64_at
+from mfn_engine_numba._numba import chosen, compiled, float64_at, fused, greater, inlined, int64_at, lesser
+from mfn_engine_numba._numba import row_kernel, shifted, uint64_at
 from mfn_engine_numba._numba import {precision}_at as cells_at
 from mfn_engine_numba._numba import {entry} as entry
 from mfn_engine_numba._pcg64 import seed_generator

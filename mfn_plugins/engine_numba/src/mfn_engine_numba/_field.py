@@ -14,7 +14,7 @@ from attrs import frozen
 
 from mfn_engine_numba import _memory as at
 from mfn_engine_numba._pcg64 import STATE_WORDS
-from mfn_engine_numba._source import Precision
+from mfn_engine_numba._target import Precision
 from mfn_model.dynamics import Dynamics
 
 __all__ = ["Blueprint", "Field", "IntArray", "Part", "blueprint", "levels_for"]

@@ -24,7 +24,8 @@ from numba.core import config
 from mfn_engine_numba import _memory as at
 from mfn_engine_numba._cache import ModuleCache
 from mfn_engine_numba._field import Blueprint, blueprint
-from mfn_engine_numba._source import Precision, Target, kernel_source, storing_source
+from mfn_engine_numba._source import kernel_source, storing_source
+from mfn_engine_numba._target import Precision, Target
 from mfn_model import Constant, FieldModel, FieldSpec, Normal, ParameterValues, Uniform
 from mfn_model.dynamics import Dynamics
 from mfn_model.expressions import Coefficient, Expression, Name, Number, evaluate_number, parse, walk
@@ -46,7 +47,17 @@ _OPERATION: Final = 0.03e-9
 _NORMAL: Final = 3.5e-9
 """The same for one normal number of noise."""
 
-_COMPILED_IN: Final = ("_advance", "_entries", "_intervals", "_memory", "_numba", "_pcg64", "_storing", "_sweep")
+_COMPILED_IN: Final = (
+    "_advance",
+    "_entries",
+    "_intervals",
+    "_lines",
+    "_memory",
+    "_numba",
+    "_pcg64",
+    "_storing",
+    "_sweep",
+)
 """The modules of this package that become part of compiled code."""
 
 
@@ -64,6 +75,11 @@ def _has_fused(features: str) -> bool:
     if platform.machine().lower() in ("aarch64", "arm64"):
         return True
     return "+fma" in features.split(",")
+
+
+def _has_lines(features: str) -> bool:
+    """Whether a register holds a cache line."""
+    return "+avx512f" in features.split(",")
 
 
 @functools.cache
@@ -168,10 +184,12 @@ class Kernels:
     def _module(self, key: Any, source: Any) -> ModuleType:
         module = self._modules.get(key)
         if module is None:
-            fused = _has_fused(processor()[1])
+            features = processor()[1]
+            fused = _has_fused(features)
+            lines = fused and _has_lines(features)
 
             def text(kept: bool) -> str:
-                target = Target(precision=self.precision, fused=fused, identity=_identity(), kept=kept)
+                target = Target(precision=self.precision, fused=fused, lines=lines, identity=_identity(), kept=kept)
                 return str(source(target))
 
             module = self._modules[key] = self._cache.module(text)

@@ -29,7 +29,9 @@ __all__ = [
     "float64_at",
     "fused",
     "greater",
+    "inlined",
     "int64_at",
+    "intrinsic_of",
     "kept_entry",
     "lesser",
     "number_of_key",
@@ -69,6 +71,11 @@ def compiled(function: F) -> F:
     return njit(**_INNER)(function)  # type: ignore[no-any-return]  # numba has no types
 
 
+def inlined(function: F) -> F:
+    """Like `compiled`, for a function that must become part of the one that uses it."""
+    return njit(forceinline=True, **_INNER)(function)  # type: ignore[no-any-return]  # numba has no types
+
+
 def row_kernel(function: F) -> F:
     """Like `compiled`, for a function whose pointer arguments never overlap where it writes."""
     return njit(pipeline_class=_WithoutAliases, **_INNER)(function)  # type: ignore[no-any-return]  # numba has no types
@@ -84,7 +91,7 @@ def kept_entry(signature: str) -> Callable[[F], F]:
     return njit(signature, cache=True, **_OPTIONS)  # type: ignore[no-any-return]  # numba has no types
 
 
-def _intrinsic(function: Callable[..., Any]) -> Any:
+def intrinsic_of(function: Callable[..., Any]) -> Any:
     """Makes a function that types and generates instructions callable from compiled code, less its first argument."""
     return intrinsic(function)
 
@@ -92,7 +99,7 @@ def _intrinsic(function: Callable[..., Any]) -> Any:
 def _pointer_to(kind: Any) -> Any:
     """An intrinsic from an address, an int64, to a pointer."""
 
-    @_intrinsic
+    @intrinsic_of
     def at(typing_context: Any, address: Any) -> Any:
         def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
             return builder.inttoptr(arguments[0], context.get_value_type(signature.return_type))
@@ -108,7 +115,7 @@ int64_at = _pointer_to(types.int64)
 uint64_at = _pointer_to(types.uint64)
 
 
-@_intrinsic
+@intrinsic_of
 def shifted(typing_context: Any, pointer: Any, count: Any) -> Any:
     """`pointer` moved by `count` elements."""
 
@@ -120,7 +127,7 @@ def shifted(typing_context: Any, pointer: Any, count: Any) -> Any:
     return pointer(pointer, types.int64), generate
 
 
-@_intrinsic
+@intrinsic_of
 def fused(typing_context: Any, factor: Any, other: Any, addend: Any) -> Any:
     """`factor * other + addend`, rounded once."""
 
@@ -130,7 +137,7 @@ def fused(typing_context: Any, factor: Any, other: Any, addend: Any) -> Any:
     return other(other, other, other), generate
 
 
-@_intrinsic
+@intrinsic_of
 def chosen(typing_context: Any, condition: Any, value: Any, otherwise: Any) -> Any:
     """`value if condition else otherwise` without a branch, both of the same type; both are computed.
 
@@ -155,7 +162,7 @@ def greater(left: Any, right: Any) -> Any:
     return chosen((left > right) | (left != left), left, right)
 
 
-@_intrinsic
+@intrinsic_of
 def with_sign_flipped(typing_context: Any, value: Any, flip: Any) -> Any:
     """`value`, negated where the uint64 `flip` is 1 and not where it is 0, without a branch."""
 
@@ -170,7 +177,7 @@ def with_sign_flipped(typing_context: Any, value: Any, flip: Any) -> Any:
 def _line_shifted(towards_first: bool) -> Any:
     """An intrinsic that writes a cache line of cells, all moved by one lane, to another place."""
 
-    @_intrinsic
+    @intrinsic_of
     def shift_line(typing_context: Any, source: Any, target: Any, edge: Any) -> Any:
         lanes = CACHE_LINE * 8 // source.dtype.bitwidth
 
@@ -202,7 +209,7 @@ def _in_order(builder: Any, bits: Any) -> Any:
     return builder.xor(bits, builder.lshr(spread, ir.Constant(bits.type, 1)))
 
 
-@_intrinsic
+@intrinsic_of
 def order_key(typing_context: Any, value: Any) -> Any:
     """A signed integer of the number's width that is ordered as numbers are; a NaN lies beyond one of the infinities.
 
@@ -216,7 +223,7 @@ def order_key(typing_context: Any, value: Any) -> Any:
     return integer(value), generate
 
 
-@_intrinsic
+@intrinsic_of
 def number_of_key(typing_context: Any, key: Any) -> Any:
     """The number whose `order_key` this is."""
     number = types.float64 if key == types.int64 else types.float32
@@ -227,7 +234,7 @@ def number_of_key(typing_context: Any, key: Any) -> Any:
     return number(key), generate
 
 
-@_intrinsic
+@intrinsic_of
 def wide_product(typing_context: Any, left: Any, right: Any) -> Any:
     """Upper and lower half of the 128-bit product of two uint64."""
 

@@ -16,74 +16,23 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
-from attrs import frozen
-
 from mfn_engine_numba import _entries
-from mfn_engine_numba._memory import CACHE_LINE
 from mfn_engine_numba._outlook_source import outlook_source
-from mfn_engine_numba._statements import Statements
+from mfn_engine_numba._target import Precision, Target
+from mfn_engine_numba._update_source import update_source
 from mfn_model.dynamics import Dynamics
-from mfn_model.expressions import Binary, Coefficient, Expression, Function, Name, Number, Power, Unary, reduce
 
-__all__ = ["DOUBLE", "SINGLE", "Precision", "Target", "kernel_source", "storing_source"]
+__all__ = ["kernel_source", "storing_source"]
 
 CLAMPING: Final = "clamping_events"
 """The counter of confined cells."""
-
-_FUNCTIONS: Final = {
-    "abs": "abs",
-    "exp": "math.exp",
-    "maximum": "greater",
-    "minimum": "lesser",
-    "sqrt": "math.sqrt",
-    "tanh": "math.tanh",
-}
-
-
-@frozen(kw_only=True)
-class Precision:
-    """The numbers that a kernel computes with."""
-
-    name: str
-    """Numba's and NumPy's name of the type."""
-    bytes: int
-    slack: str
-    """The name of its slack in `mfn_engine_numba._intervals`."""
-    largest: float
-    """The largest finite number."""
-
-    @property
-    def lanes(self) -> int:
-        """Numbers in a cache line."""
-        return CACHE_LINE // self.bytes
-
-    def literal(self, value: float) -> str:
-        """A constant in this precision."""
-        return f"{self.name}({value!r})"
-
-
-DOUBLE: Final = Precision(name="float64", bytes=8, slack="DOUBLE", largest=1.7976931348623157e308)
-SINGLE: Final = Precision(name="float32", bytes=4, slack="SINGLE", largest=3.4028234663852886e38)
-
-
-@frozen(kw_only=True)
-class Target:
-    """What a module is generated for."""
-
-    precision: Precision
-    fused: bool
-    """Whether the processor has a fused multiply-add."""
-    identity: str
-    """Stands for everything else that compiled code depends on; one line, written into the module."""
-    kept: bool
-    """Whether compiled code is kept on disk."""
 
 
 def kernel_source(dynamics: Dynamics, target: Target, *, banded: bool) -> str:
     """The module for the species, reactions and kicks of `dynamics`, in which every species exists."""
     precision = target.precision
     parts = (
-        _update_source(dynamics, precision, target.fused),
+        update_source(dynamics, target),
         _kick_source(dynamics, precision),
         _confine_source(dynamics, precision),
         _close_source(dynamics),
@@ -108,94 +57,6 @@ def _header(target: Target) -> str:
         largest=precision.literal(precision.largest),
         lanes=precision.lanes,
     )
-
-
-class _Formulas:
-    """Formulas of one step as statements."""
-
-    def __init__(self, dynamics: Dynamics, precision: Precision) -> None:
-        self.body = Statements(12)
-        self.coefficients: set[int] = set()
-        self.species = {terms.symbol: f"s{number}" for number, terms in enumerate(dynamics.species)}
-        """The name that stands for each symbol."""
-        self._precision = precision
-
-    def of(self, expression: Expression) -> str:
-        return reduce(expression, self._combine)
-
-    def coefficient(self, index: int) -> str:
-        self.coefficients.add(index)
-        return f"c{index}"
-
-    def _combine(self, node: Expression, parts: tuple[str, ...]) -> str:
-        match node:
-            case Number(value=value):
-                return self._precision.literal(value)
-            case Name(name=name):
-                return self.species[name]
-            case Coefficient(index=index):
-                return self.coefficient(index)
-            case Unary():
-                return self.body.compute(f"-{parts[0]}")
-            case Binary(operator=operator):
-                return self.body.compute(f"{parts[0]} {operator} {parts[1]}")
-            case Power(exponent=0):
-                return self._precision.literal(1.0)
-            case Power(exponent=exponent):
-                product = parts[0]
-                for _ in range(exponent - 1):
-                    product = self.body.compute(f"{product} * {parts[0]}")
-                return product
-            case Function(name=name):
-                return self.body.compute(f"{_FUNCTIONS[name]}({', '.join(parts)})")
-
-
-def _update_source(dynamics: Dynamics, precision: Precision, fused: bool) -> str:
-    species = range(len(dynamics.species))
-    formulas = _Formulas(dynamics, precision)
-    body = formulas.body
-    for number, terms in enumerate(dynamics.species):
-        changes = []
-        if terms.diffusion is not None:
-            total = body.compute(f"above{number}[i] + below{number}[i]")
-            total = body.compute(f"{total} + l{number}")
-            total = body.compute(f"{total} + r{number}")
-            # Four times a number is exact, so that both forms round once, and alike.
-            last = f"fused(MINUS_FOUR, s{number}, {total})" if fused else f"{total} - FOUR * s{number}"
-            changes.append(body.compute(f"{formulas.coefficient(terms.diffusion)} * {body.compute(last)}"))
-        if terms.reaction is not None:
-            changes.append(formulas.of(terms.reaction))
-        if len(changes) == 2:
-            changes = [body.compute(f"{changes[0]} + {changes[1]}")]
-        body.add(f"n{number} = s{number} + {changes[0]}" if changes else f"n{number} = s{number}")
-        if dynamics.sequential:
-            formulas.species[terms.symbol] = f"n{number}"
-    for number in species:
-        body.add(f"new{number}[i] = n{number}")
-
-    lines = ["@row_kernel", f"def update_cells({_each(species, 'new')}above, row, below, pitch, columns, lanes, c):"]
-    for number in species:
-        lines.append(f"    above{number} = shifted(above, {number} * pitch)")
-        lines.append(f"    left{number} = shifted(row, {number} * pitch - lanes)")
-        lines.append(f"    below{number} = shifted(below, {number} * pitch)")
-    lines += [f"    c{index} = {precision.name}(c[{index}])" for index in sorted(formulas.coefficients)]
-    lines += ["    if lanes == LANES:", "        for i in range(columns):"]
-    for number in species:
-        lines.append(f"            l{number} = left{number}[i]")
-        lines.append(f"            s{number} = left{number}[i + LANES]")
-        lines.append(f"            r{number} = left{number}[i + 2 * LANES]")
-    lines += [*body.lines, "    else:"]
-    # A cell is the right neighbour first and then the cell itself: one load less.
-    lines += [f"        s{number} = left{number}[1]" for number in species]
-    lines.append("        for i in range(columns):")
-    for number in species:
-        lines.append(f"            l{number} = left{number}[i]")
-        lines.append(f"            r{number} = left{number}[i + 2]")
-    lines += [*body.lines, *(f"            s{number} = r{number}" for number in species), "", ""]
-    lines += ["@compiled", "def update(cells, new, above, row, below, pitch, columns, lanes, c):"]
-    lines.append("    above, row, below = shifted(cells, above), shifted(cells, row), shifted(cells, below)")
-    lines.append(f"    update_cells({_slots(species, 'new')}above, row, below, pitch, columns, lanes, c)")
-    return "\n".join(lines)
 
 
 def _each(numbers: Iterable[int], name: str) -> str:

@@ -8,7 +8,9 @@ every cell is computed by the same operations as in single steps.
 
 The functions of a model are given to `sweep_of`:
 
-    update(cells, new, above, row, below, pitch, columns, lanes, numbers)   the slot `new` from three others
+    update(cells, new, above, row, below, pitch, columns, lanes, boundary, numbers)
+                                                                            the slot `new` from three others; whether
+                                                                            its halo is closed
     kick(cells, slot, pitch, columns, numbers, counters)                    step 3 of the contract of a step
     confine(cells, slot, pitch, columns, counters)                          step 5; whether a number is not finite
     close(cells, slot, pitch, columns, lanes, boundary)                     `close_species` for every species
@@ -225,9 +227,10 @@ def sweep_of(update: Any, kick: Any, confine: Any, close: Any) -> Any:
                         below = constant if held else old
                 book[table + row] = new
 
-                update(cells, new, above, old, below, pitch, columns, lanes, numbers)
+                closed = update(cells, new, above, old, below, pitch, columns, lanes, boundary, numbers)
                 own = own_first <= row < own_last
                 if checked:
+                    closed = False
                     counters = shifted(book, book[AT_COUNTERS] if own else book[AT_IGNORED])
                     kick(cells, new, pitch, columns, numbers, counters)
                     if checked == 1 and confine(cells, new, pitch, columns, counters) and own:
@@ -235,9 +238,11 @@ def sweep_of(update: Any, kick: Any, confine: Any, close: Any) -> Any:
                 if level + 1 < levels:
                     for event in range(plan[starts + level + 1], plan[starts + level + 2]):
                         if _row_of_event(book, plan, event) == row:
+                            closed = False
                             _add_event(book, cells, new, plan, amplitudes, event)
                 elif examined and own:
                     _examine_row(book, cells, numbers, new)
-                close(cells, new, pitch, columns, lanes, boundary)
+                if not closed:
+                    close(cells, new, pitch, columns, lanes, boundary)
 
     return sweep

@@ -18,7 +18,7 @@ from mfn_engine_numba._batch import SpareGrids, run_together
 from mfn_engine_numba._cache import ModuleCache
 from mfn_engine_numba._grid import Grid
 from mfn_engine_numba._kernels import Kernels, Prepared, estimated_speed
-from mfn_engine_numba._source import DOUBLE, SINGLE
+from mfn_engine_numba._target import DOUBLE, SINGLE
 from mfn_engine_numba._whole import WholeGrid
 from mfn_engine_numba.session import NumbaSession
 from mfn_model import MODELS, Checkpoint, FieldSpec, FieldState, get_model
