@@ -176,7 +176,6 @@ def _examined(
     model: object, grid_size: object, seed: object, parameters: object, boundary: object
 ) -> tuple[list[BoundViolation], ParameterValues]:
     violations: list[BoundViolation] = []
-    settled = ParameterValues()
     _examine_integer(violations, "grid_size", grid_size, 1, None)
     _examine_integer(violations, "seed", seed, 0, MAXIMUM_SEED)
     try:
@@ -185,13 +184,13 @@ def _examined(
         violations.insert(
             0, BoundViolation(field="model", value=model, bound="a model of the catalogue", message=str(error))
         )
-        return violations, settled
+        return violations, ParameterValues()
     if not isinstance(boundary, str) or boundary not in ("", *declaration.boundaries):
         violations.append(_unknown_boundary(declaration, boundary))
     if not isinstance(parameters, Mapping):
         message = f"parameters must be a mapping of names to values, got {abbreviated(parameters)}"
         violations.append(BoundViolation(field="parameters", value=parameters, bound="a mapping", message=message))
-        return violations, settled
+        return violations, ParameterValues()
     if type(parameters) is ParameterValues and parameters._settled_by is declaration:
         return violations, parameters
     values, refused = declaration.normalised(parameters)
@@ -214,6 +213,8 @@ def _unknown_boundary(declaration: FieldModel, boundary: object) -> BoundViolati
 def _examine_integer(
     violations: list[BoundViolation], name: str, value: object, minimum: int, maximum: int | None
 ) -> None:
+    if type(value) is int and minimum <= value and (maximum is None or value <= maximum):
+        return  # nearly always: every call of a server makes a specification
     bound = f"{minimum} <= {name}" if maximum is None else f"{minimum} <= {name} <= {maximum}"
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, Integral):
         problem = "must be an integer"

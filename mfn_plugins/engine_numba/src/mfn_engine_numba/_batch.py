@@ -10,7 +10,7 @@ import numpy as np
 
 from mfn_core.compute import Run
 from mfn_engine_numba import _memory as at
-from mfn_engine_numba._grid import FloatArray
+from mfn_engine_numba._grid import FloatArray, IntArray, counters_of, tally_of
 from mfn_engine_numba._kernels import Prepared
 from mfn_engine_numba._whole import WholeGrid
 from mfn_engine_numba.session import SLICE_SECONDS, failure_of, state_of
@@ -30,58 +30,97 @@ class SpareGrids:
         self._grids: deque[WholeGrid] = deque(maxlen=_SPARES)
 
     def take(self, prepared: Prepared) -> WholeGrid:
-        """A grid for a run, which is its own from now on."""
+        """A grid for whoever draws the state in it first."""
         try:
             grid = self._grids.pop()
         except IndexError:
             return WholeGrid(prepared)
-        if grid.prepared is not prepared:
-            return WholeGrid(prepared)
-        grid.begin_again()
-        return grid
+        return grid if grid.prepared is prepared else WholeGrid(prepared)
 
     def keep(self, grid: WholeGrid) -> None:
-        """Takes back the grid of a run, which nobody uses any more."""
+        """Takes back a grid that nobody uses any more."""
         if grid.prepared.blueprint.bytes <= _SPARE_BYTES:
             self._grids.append(grid)
 
 
-class _Member:
-    """A run that has begun."""
+class _Copied:
+    """What a call of compiled code leaves of a run that ended in it: the last state, and the accounts."""
 
-    def __init__(self, place: int, run: Run, grid: WholeGrid) -> None:
+    def __init__(self, prepared: Prepared, side: int) -> None:
+        species, words = len(prepared.names), prepared.blueprint.book.size
+        cells = species * side * side
+        memory = np.empty(cells + words)
+        self.address = memory.ctypes.data
+        self.book: IntArray = memory[cells:].view(np.int64)
+        memory.flags.writeable = False  # by Python
+        self._states = memory[:cells].reshape(species, side, side)
+        self._counters = len(prepared.dynamics.counters)
+
+    def values(self, species: int) -> FloatArray:
+        """[N, N] of one species, read-only."""
+        values: FloatArray = self._states[species]
+        return values
+
+    def counters(self) -> list[int]:
+        """Those of the model, in its order."""
+        return counters_of(self.book, self._counters)
+
+    def tally(self) -> IntArray:
+        """[species, 2] NaN and infinities at `FAILED_STEP`."""
+        return tally_of(self.book, len(self._states))
+
+
+class _Member:
+    """A run of a batch."""
+
+    def __init__(self, place: int, run: Run, prepared: Prepared) -> None:
         self.place = place
         self.run = run
-        self.grid = grid
+        self.prepared = prepared
+        self.cells = run.spec.grid_size * run.spec.grid_size
         self.left = run.steps
-        self.fresh = True
-        """Whether its state is still to be drawn."""
+        self.grid: WholeGrid | None = None
+        """Its own, once it is known to take more than one call."""
         self.taken = 0
         """Steps of the present call."""
-        self.cells = run.spec.grid_size * run.spec.grid_size
-        self.last: FloatArray | None = None
-        """Room for the state, where the present call is its last one."""
+        self.ended: _Copied | None = None
+        """What is left of it, where the present call is its last one."""
 
-    def job(self, jobs: np.ndarray[tuple[int], np.dtype[np.int64]]) -> None:
-        """Writes down what the present call does with it."""
-        jobs[:] = self.grid.jobs[0]
-        jobs[at.JOB_STEPS] = self.taken
-        if self.fresh:
-            jobs[at.JOB_SEED] = self.run.spec.seed
-        if self.left == self.taken:
-            side = self.run.spec.grid_size
-            self.last = np.empty((len(self.grid.prepared.names), side, side))
-            jobs[at.JOB_STATE] = self.last.ctypes.data
+    def plan(self, seconds: float, borrowed: dict[int, WholeGrid], spares: SpareGrids) -> IntArray:
+        """The job of the present call, which should not take much longer than `seconds`.
+
+        A run that is drawn and ends in one call needs no memory of its own: all like it use the same, one after the
+        other, which is in the cache then.
+        """
+        cancelled = self.run.cancel.is_set()
+        steps = max(1, int(seconds * self.prepared.speed / self.cells))
+        self.taken = 0 if cancelled else min(steps, self.left)
+        fresh = self.grid is None
+        if self.taken == self.left or cancelled:
+            self.ended = _Copied(self.prepared, self.run.spec.grid_size)
+        if self.grid is not None:
+            grid = self.grid
+        elif self.ended is None:
+            grid = self.grid = spares.take(self.prepared)
+        else:
+            kind = id(self.prepared)
+            grid = borrowed[kind] if kind in borrowed else borrowed.setdefault(kind, spares.take(self.prepared))
+        job: IntArray = grid.jobs[0].copy()
+        job[at.JOB_STEPS] = self.taken
+        if fresh:
+            job[at.JOB_SEED] = self.run.spec.seed
+        if self.ended is not None:
+            job[at.JOB_STATE] = self.ended.address
+        return job
 
     def outcome(self) -> FieldState | Exception | None:
         """What came of it; None while it is not over."""
-        if self.fresh:
+        found = self.grid if self.ended is None else self.ended
+        if found is None:
             return None
-        if self.grid.book[at.FAILED_STEP]:
-            return failure_of(self.grid, self.grid.prepared)
-        if self.last is not None or self.run.cancel.is_set():
-            return state_of(self.grid, self.grid.prepared, self.last)
-        return None
+        if found.book[at.FAILED_STEP]:
+            return failure_of(found, self.prepared)
+        return None if self.ended is None else state_of(found, self.prepared)
 
 
 def run_together(
@@ -99,13 +138,15 @@ def run_together(
     while begun or waiting:
         slice_left, kernel = SLICE_SECONDS, None
         members: list[_Member] = []
+        jobs: list[IntArray] = []
+        borrowed: dict[int, WholeGrid] = {}
         while slice_left > 0.0:
             if begun:
                 member = begun[0]
             elif waiting:
                 place, run = waiting.popleft()
                 try:
-                    member = _Member(place, run, spares.take(prepare(run.spec)))
+                    member = _Member(place, run, prepare(run.spec))
                 except Exception as refused:  # noqa: BLE001 - whatever it is, it belongs to this run alone
                     results[place] = refused
                     continue
@@ -116,25 +157,23 @@ def run_together(
             if outcome is not None:
                 results[member.place] = outcome
                 begun.popleft()
-                spares.keep(member.grid)
+                if member.grid is not None:
+                    spares.keep(member.grid)
                 continue
-            prepared = member.grid.prepared
+            prepared = member.prepared
             if kernel not in (None, prepared.kernel):
                 break
             kernel = prepared.kernel
-            steps = max(1, int(slice_left * prepared.speed / member.cells))
-            member.taken = 0 if member.run.cancel.is_set() else min(steps, member.left)
+            jobs.append(member.plan(slice_left, borrowed, spares))
             slice_left -= max(member.taken * member.cells / prepared.speed, 1e-6)
             members.append(member)
             begun.popleft()
         if kernel is None:
             continue
-        jobs = np.empty((len(members), at.JOB_WORDS), dtype=np.int64)
-        for member, job in zip(members, jobs, strict=True):
-            member.job(job)
-        kernel.run(jobs)
+        kernel.run(np.array(jobs))
         for member in members:
             member.left -= member.taken
-            member.fresh = False
         begun.extendleft(reversed(members))
+        for grid in borrowed.values():
+            spares.keep(grid)
     return results

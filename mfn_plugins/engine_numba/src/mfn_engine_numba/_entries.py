@@ -31,9 +31,11 @@ from mfn_engine_numba._memory import (
     FAILED_STEP,
     GRID,
     JOB_BOOK,
+    JOB_BOOK_WORDS,
     JOB_CELLS,
     JOB_DECLARED,
     JOB_GENERATOR,
+    JOB_NEW_BOOK,
     JOB_NUMBERS,
     JOB_PATCHES,
     JOB_RECIPE,
@@ -71,6 +73,9 @@ def run(jobs):
         numbers, generator = float64_at(jobs[job, JOB_NUMBERS]), uint64_at(jobs[job, JOB_GENERATOR])
         if jobs[job, JOB_SEED] >= 0:
             recipe, patches = float64_at(jobs[job, JOB_RECIPE]), float64_at(jobs[job, JOB_PATCHES])
+            new = int64_at(jobs[job, JOB_NEW_BOOK])
+            for word in range(jobs[job, JOB_BOOK_WORDS]):
+                book[word] = new[word]
             seed_generator(generator, jobs[job, JOB_SEED])
             storing.draw_state(book, cells, numbers, generator, recipe, jobs[job, JOB_DECLARED], patches)
             storing.finish_rows(book, cells, numbers)
@@ -97,9 +102,12 @@ def run(jobs):
                     break
             left -= levels
         if jobs[job, JOB_STATE] != 0:
-            state = float64_at(jobs[job, JOB_STATE])
+            state, size = float64_at(jobs[job, JOB_STATE]), book[GRID] * book[GRID]
             for species in range(book[SPECIES]):
-                storing.copy_out(book, cells, species, state, species * book[GRID] * book[GRID])
+                storing.copy_out(book, cells, species, state, species * size)
+            kept = int64_at(jobs[job, JOB_STATE] + 8 * book[SPECIES] * size)
+            for word in range(jobs[job, JOB_BOOK_WORDS]):
+                kept[word] = book[word]
 """
 """Draws fields, takes them through their steps, and copies their states, one after the other."""
 

@@ -158,10 +158,6 @@ class Field:
         self.job[: plan.offsets.size] += address + shift
         self.job[at.JOB_SEED] = -1
 
-    def begin_again(self, plan: Blueprint) -> None:
-        """Makes it what it was when it was new, after the same blueprint and with the same coefficients."""
-        self.book[:] = plan.book
-
     def place_of(self, row: int, column: int, species: int) -> int:
         """Where a cell stands in `cells`."""
         book = self.book

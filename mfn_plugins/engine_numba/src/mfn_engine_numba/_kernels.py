@@ -119,8 +119,9 @@ class Prepared:
     recipe: FloatArray
     """See `mfn_engine_numba._storing.draw_state`."""
     patches: FloatArray
-    drawing: tuple[int, int, int]
-    """The words of a job from `JOB_RECIPE` on: where the recipe is, its rows, and where the patches are."""
+    drawing: tuple[int, int, int, int, int]
+    """The words of a job from `JOB_RECIPE` on: where the recipe is, its rows, where the patches are, and the new book
+    with its size."""
     speed: float
     """Estimated cell-steps a second."""
 
@@ -199,16 +200,17 @@ class Kernels:
         dynamics = spec.declaration.dynamics.switched(spec.parameters)
         coefficients = np.array(dynamics.values(spec.parameters), dtype=np.float64)
         recipe, patches = _recipe(spec.declaration, dynamics, spec)
+        plan = blueprint(dynamics, spec.boundary, spec.grid_size, self.precision)
         return Prepared(
             dynamics=dynamics,
             names=tuple(terms.name for terms in dynamics.species),
             coefficients=coefficients,
-            blueprint=blueprint(dynamics, spec.boundary, spec.grid_size, self.precision),
+            blueprint=plan,
             kernel=self.kernel(spec.model, dynamics),
             storing=self.storing(),
             recipe=recipe,
             patches=patches,
-            drawing=(recipe.ctypes.data, len(recipe), patches.ctypes.data),
+            drawing=(recipe.ctypes.data, len(recipe), patches.ctypes.data, plan.book.ctypes.data, plan.book.size),
             speed=estimated_speed(dynamics),
         )
 

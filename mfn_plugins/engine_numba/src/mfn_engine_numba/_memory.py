@@ -106,14 +106,17 @@ JOB_NUMBERS: Final = 2
 JOB_GENERATOR: Final = 3
 JOB_STEPS: Final = 4
 JOB_SEED: Final = 5
-"""The seed of the initial state that is to be drawn first; −1 where the state is there."""
+"""The seed of the initial state that is to be drawn first, after the book was made new; −1 where the state is there."""
 JOB_RECIPE: Final = 6
 JOB_DECLARED: Final = 7
 """Rows of the recipe."""
 JOB_PATCHES: Final = 8
-JOB_STATE: Final = 9
-"""Where a matrix of float64 for every species goes in the end, one after the other; 0 for nowhere."""
-JOB_WORDS: Final = 10
+JOB_NEW_BOOK: Final = 9
+"""The book of the blueprint."""
+JOB_BOOK_WORDS: Final = 10
+JOB_STATE: Final = 11
+"""Where a matrix of float64 for every species goes in the end, one after the other, and then the book; 0: nowhere."""
+JOB_WORDS: Final = 12
 
 # A recipe for the initial state: a row for each species that the model declares.
 RECIPE_KIND: Final = 0

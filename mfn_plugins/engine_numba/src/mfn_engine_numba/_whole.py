@@ -8,7 +8,7 @@ import numpy as np
 
 from mfn_engine_numba import _memory as at
 from mfn_engine_numba._field import Field
-from mfn_engine_numba._grid import FloatArray, IntArray, Words
+from mfn_engine_numba._grid import FloatArray, IntArray, Words, counters_of, tally_of
 from mfn_engine_numba._kernels import Prepared
 
 __all__ = ["WholeGrid"]
@@ -26,7 +26,7 @@ class WholeGrid:
         self._field = Field(prepared.blueprint, prepared.coefficients)
         self.prepared = prepared
         """What it was made for; the job names the place of its recipe."""
-        self._field.job[at.JOB_RECIPE : at.JOB_RECIPE + 3] = prepared.drawing
+        self._field.job[at.JOB_RECIPE : at.JOB_RECIPE + 5] = prepared.drawing
         self.jobs: IntArray = self._field.job.reshape(1, at.JOB_WORDS)
         """Valid as long as this object is; it draws nothing and copies nothing."""
 
@@ -34,10 +34,6 @@ class WholeGrid:
     def book(self) -> IntArray:
         """See `Grid`."""
         return self._field.book
-
-    def begin_again(self) -> None:
-        """Makes it a new one; a state is to be drawn or loaded next."""
-        self._field.begin_again(self.prepared.blueprint)
 
     def draw(self, prepared: Prepared, seed: int) -> None:
         """See `Grid`."""
@@ -88,9 +84,7 @@ class WholeGrid:
 
     def counters(self) -> list[int]:
         """See `Grid`."""
-        first = int(self._field.book[at.AT_COUNTERS])
-        found: list[int] = self._field.book[first : first + self._counters].tolist()
-        return found
+        return counters_of(self._field.book, self._counters)
 
     def set_counters(self, values: Sequence[int]) -> None:
         """See `Grid`."""
@@ -99,5 +93,4 @@ class WholeGrid:
 
     def tally(self) -> IntArray:
         """See `Grid`."""
-        first = int(self._field.book[at.AT_TALLY])
-        return self._field.book[first : first + 2 * self._species].reshape(-1, 2)
+        return tally_of(self._field.book, self._species)

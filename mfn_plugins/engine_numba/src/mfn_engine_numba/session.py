@@ -13,7 +13,7 @@ import numpy as np
 
 from mfn_core.compute import CancelToken
 from mfn_engine_numba import _memory as at
-from mfn_engine_numba._grid import FloatArray, Grid
+from mfn_engine_numba._grid import Grid, Snapshot
 from mfn_engine_numba._kernels import Prepared
 from mfn_engine_numba._pcg64 import generator_state, generator_words
 from mfn_model import BoundViolation, Checkpoint, FieldSpec, FieldState, NumericalInstabilityError, SpecError
@@ -183,23 +183,19 @@ class NumbaSession:
         return Checkpoint(spec=self._spec, state=self.state(), generator=generator_state(grid.words()))
 
 
-def state_of(grid: Grid, prepared: Prepared, copied: FloatArray | None = None) -> FieldState:
-    """A snapshot of a grid; `copied` is one [N, N] matrix for every species, where they are copied already."""
-    if copied is None:
-        field, *further = (grid.values(number) for number in range(len(prepared.names)))
-    else:
-        copied.flags.writeable = False
-        field, *further = copied
+def state_of(grid: Snapshot, prepared: Prepared) -> FieldState:
+    """A snapshot of a grid."""
+    _, *further = prepared.names
     return FieldState(
         step=int(grid.book[at.STEP]),
-        field=field,
-        species=dict(zip(prepared.names[1:], further, strict=True)),
+        field=grid.values(0),
+        species={name: grid.values(number) for number, name in enumerate(further, 1)},
         growth_events=int(grid.book[at.GROWTH_EVENTS]),
         counters=dict(zip(prepared.dynamics.counters, grid.counters(), strict=True)),
     )
 
 
-def failure_of(grid: Grid, prepared: Prepared) -> NumericalInstabilityError:
+def failure_of(grid: Snapshot, prepared: Prepared) -> NumericalInstabilityError:
     """What ended a grid whose `FAILED_STEP` is set."""
     tally = grid.tally().tolist()
     number = next(number for number, counts in enumerate(tally) if any(counts))
