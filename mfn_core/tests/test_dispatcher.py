@@ -735,6 +735,35 @@ async def test_a_slot_is_held_until_the_call_is_over_and_no_longer(shape: Shape,
     assert slots.free == 1
 
 
+@pytest.mark.parametrize("full", [0, 1, 2, None])
+async def test_of_several_limiters_each_is_asked_and_none_keeps_a_slot(full: int | None) -> None:
+    asked: list[int] = []
+
+    class Counted(Slots):
+        def __init__(self, place: int) -> None:
+            super().__init__(0 if place == full else 1)
+            self.place = place
+
+        async def admit(self, call: Call) -> Slots:
+            asked.append(self.place)
+            return await super().admit(call)
+
+        def release(self) -> None:
+            super().release()
+            asked.append(-self.place)
+
+    async def handle(request: Any, call: Call) -> StringValue:
+        assert [each.free for each in limiters] == [0, 0, 0]
+        return StringValue()
+
+    limiters = [Counted(place) for place in range(3)]
+    op = operation(Shape.UNARY, handle)
+    outcome = await Client(dispatcher(op, LimitMiddleware(limiters)), op).run()
+    assert outcome.code is (Code.OK if full is None else Code.RESOURCE_EXHAUSTED)
+    assert asked == {0: [0], 1: [0, 1, 0], 2: [0, 1, 2, -1, 0], None: [0, 1, 2, -2, -1, 0]}[full]
+    assert [each.free for each in limiters] == [int(place != full) for place in range(3)]
+
+
 def test_two_operations_of_one_path_are_refused() -> None:
     op = operation(Shape.UNARY, echo)
     with pytest.raises(ValueError, match=r"/test\.Service/Call"):

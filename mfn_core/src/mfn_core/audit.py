@@ -103,7 +103,7 @@ def record_of(call: Call, error: MfnError | None) -> AuditRecord:
         method=call.operation.path,
         shape=call.operation.shape.label,
         transport=call.transport,
-        status=(Code.OK if error is None else error.code).name,
+        status="OK" if error is None else error.code.name,
         reason=None if error is None else error.reason,
         duration=time.monotonic() - call.started,
         messages_in=call.messages_in,

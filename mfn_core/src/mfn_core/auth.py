@@ -57,7 +57,15 @@ class AuthMiddleware:
         operation = call.operation
         if operation.public:
             return await call_next(call)
-        principal = await self._prove(call) if call.opened_by is None else _of_connection(call, call.opened_by)
+        principal = self._anonymous
+        if call.opened_by is not None:
+            principal = _of_connection(call, call.opened_by)
+        else:
+            for authenticator in self._authenticators:
+                proved = await authenticator.authenticate(call)
+                if proved is not None:
+                    principal = proved
+                    break
         if principal is None:
             raise unauthenticated("no credentials that an authenticator understands")
         call.principal = principal
@@ -68,13 +76,6 @@ class AuthMiddleware:
                 reason=f"principal {principal.name!r} has {sorted(principal.roles)}, not {operation.role!r}",
             )
         return await call_next(call)
-
-    async def _prove(self, call: Call) -> Principal | None:
-        for authenticator in self._authenticators:
-            principal = await authenticator.authenticate(call)
-            if principal is not None:
-                return principal
-        return self._anonymous
 
 
 def _of_connection(call: Call, opening: Call) -> Principal:

@@ -30,7 +30,7 @@ OFFLOAD_BYTES = 16 * 1024
 """Messages from this size on are transcoded in a thread, so that other calls go on."""
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, slots=False)  # one is made for every call, and with slots that takes longer
 class Outcome:
     """How a call ended, for its transport to put on the wire."""
 
@@ -82,13 +82,13 @@ class Dispatcher:
         self._idle = asyncio.Event()
         self._idle.set()
         self._draining = False
-        chain: Next = _layer(self._endpoint)
+        chain = _layer(self._endpoint, _nothing_below)
         for position in reversed(range(len(middlewares))):
             if position == outer - 1:
-                chain = _layer(self._refuse_faults(chain))
-            chain = _around(middlewares[position], chain)
+                chain = _refusing_faults(chain)
+            chain = _layer(middlewares[position], chain)
         if outer <= 0:
-            chain = _layer(self._refuse_faults(chain))
+            chain = _refusing_faults(chain)
         self._chain = chain
         self._prefix = f"{int(time.time()) & 0xFFFFFFFF:08x}{os.getpid() & 0xFFFF:04x}"
         self._sequence = itertools.count(int.from_bytes(os.urandom(5), "big"))
@@ -170,22 +170,9 @@ class Dispatcher:
                 call.abort(Code.UNAVAILABLE)
             await self._idle.wait()
 
-    # The layers.
+    # The innermost layer.
 
-    def _refuse_faults(self, inner: Next) -> Next:
-        """Raise what the transport or the drain found wrong, once the call is on record."""
-
-        async def refuse_faults(call: Call) -> None:
-            if call.fault is not None:
-                raise call.fault
-            # By its handler: a transport may leave out an operation that others of the same server offer.
-            if call.operation.handler is _unreachable:
-                raise MfnError(Code.UNIMPLEMENTED, f"unknown method {call.operation.path}")
-            await inner(call)
-
-        return refuse_faults
-
-    async def _endpoint(self, call: Call) -> None:
+    async def _endpoint(self, call: Call, call_next: Next) -> None:
         """Decode, validate, charge, run the handler, encode."""
         operation = call.operation
         if operation.shape.client_streams:
@@ -237,11 +224,11 @@ class Dispatcher:
     async def _handle(self, call: Call, request: Any) -> bytes | None:
         """Run the handler and send what it makes; the raw reply of a shape with one."""
         operation = call.operation
-        produced = operation.handler(request, call)
+        produced: Any = operation.handler(request, call)
         if operation.shape.server_streams:
-            await _send_all(call, cast("AsyncIterator[Message]", produced))
+            await _send_all(call, produced)
             return None
-        reply = _encode(await cast("Any", produced))
+        reply = _encode(await produced)
         await call.send(reply)
         return reply
 
@@ -260,11 +247,11 @@ class Dispatcher:
         stamp = call.operation.stamp
         await call.send(reply if stamp is None else stamp(reply, raw))
 
-    def _decode_one(self, call: Call, raw: bytes) -> Message:
+    def _decode_one(self, call: Call, raw: bytes) -> Any:
         message = _decode(call.operation, raw)
         if call.operation.names_request:
             # Where the message has none, that of the transport stays.
-            call.decoded_request_id = cast("Any", message).request_id or call.decoded_request_id
+            call.decoded_request_id = message.request_id or call.decoded_request_id
         return message
 
     async def _decode_stream(self, call: Call) -> AsyncGenerator[Message, None]:
@@ -275,7 +262,7 @@ class Dispatcher:
             call.bytes_in += len(raw)
             message = _decode(call.operation, raw)
             if call.decoded_request_id is None and call.operation.names_request:
-                call.decoded_request_id = cast("Any", message).request_id or None
+                call.decoded_request_id = message.request_id or None
             if call.operation.validate is not None and (found := call.operation.validate(message)):
                 raise MfnError.invalid(found)
             yield message
@@ -300,7 +287,7 @@ def _encode(reply: Message) -> bytes:
     return encoded
 
 
-def _decode(operation: Operation, raw: bytes) -> Message:
+def _decode(operation: Operation, raw: bytes) -> Any:
     try:
         return operation.request_type.FromString(raw)
     except DecodeError as wrong:
@@ -324,12 +311,12 @@ def _cache_key(operation: Operation, raw: bytes) -> bytes | None:
     return operation.cache_key(raw)
 
 
-def _layer(run: Next) -> Next:
-    """What leaves a layer is an `MfnError` or nothing."""
+def _layer(middleware: Middleware, call_next: Next) -> Next:
+    """One middleware around what is below it. What leaves a layer is an `MfnError` or nothing."""
 
     async def layer(call: Call) -> None:
         try:
-            await run(call)
+            await middleware(call, call_next)
         except MfnError:
             raise
         except asyncio.CancelledError:
@@ -340,9 +327,29 @@ def _layer(run: Next) -> Next:
     return layer
 
 
-def _around(middleware: Middleware, call_next: Next) -> Next:
-    """One middleware as a layer. A function that hands on its coroutine costs no frame of its own."""
-    return _layer(lambda call: middleware(call, call_next))
+async def _nothing_below(call: Call) -> None:
+    """What the innermost layer is given, and does not call."""
+
+
+def _refusing_faults(inner: Next) -> Next:
+    """Raise what the transport or the drain found wrong, once the call is on record.
+
+    It needs no layer of its own: it raises no other error, and hands on the coroutine of the layer below.
+    """
+
+    def refuse_faults(call: Call) -> Awaitable[None]:
+        if call.fault is not None:
+            return _raise(call.fault)
+        # By its handler: a transport may leave out an operation that others of the same server offer.
+        if call.operation.handler is _unreachable:
+            return _raise(MfnError(Code.UNIMPLEMENTED, f"unknown method {call.operation.path}"))
+        return inner(call)
+
+    return refuse_faults
+
+
+async def _raise(error: MfnError) -> None:
+    raise error
 
 
 def _internal(call: Call, unexpected: Exception) -> MfnError:

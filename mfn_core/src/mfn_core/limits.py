@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Coroutine, Sequence
+from functools import partial
+from typing import Any, Protocol
 
 from mfn_core.call import Call
 from mfn_core.middleware import Next
@@ -43,15 +44,22 @@ class LimitMiddleware:
     """Admit a call through every limiter, and give every place back when the call is truly over."""
 
     def __init__(self, limiters: Sequence[Limiter]) -> None:
-        self._limiters = tuple(limiters)
+        """Ask `limiters`, at least one, in order."""
+        self._first, *further = limiters
+        self._further = further[::-1]
 
-    async def __call__(self, call: Call, call_next: Next) -> None:
+    def __call__(self, call: Call, call_next: Next) -> Coroutine[Any, Any, None]:
         """Hold one lease of each limiter for the whole life of the call, streams included."""
-        leases: list[Lease] = []
-        try:
-            for limiter in self._limiters:
-                leases.append(await limiter.admit(call))
-            await call_next(call)
-        finally:
-            for lease in reversed(leases):
-                lease.release()
+        # Nearly always there is one limiter, and nothing to be put together.
+        for limiter in self._further:
+            call_next = partial(_hold, limiter, call_next)
+        return _hold(self._first, call_next, call)
+
+
+async def _hold(limiter: Limiter, call_next: Next, call: Call) -> None:
+    """Hold a lease of one limiter while the rest of the chain runs."""
+    lease = await limiter.admit(call)
+    try:
+        await call_next(call)
+    finally:
+        lease.release()

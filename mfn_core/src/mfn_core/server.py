@@ -192,12 +192,10 @@ class Server:
             "audit": [AuditMiddleware(list(self._made[ComponentKind.AUDIT_SINK].values()))],
             "telemetry": list(self._made[ComponentKind.TELEMETRY].values()),
             "auth": [AuthMiddleware(list(self._made[ComponentKind.AUTHENTICATOR].values()), anonymous=anonymous)],
-            "limit": [LimitMiddleware(limiters)],
+            "limit": [LimitMiddleware(limiters)] if limiters else [],
         }
         if not self._made[ComponentKind.AUDIT_SINK]:
             stages["audit"] = []
-        if not limiters:
-            stages["limit"] = []
         chain: list[Middleware] = []
         outer = 0
         for stage in self.plan.pipeline.order:
