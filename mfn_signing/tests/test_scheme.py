@@ -21,12 +21,13 @@ from mfn_signing import (
     content_hash,
     decode_secret,
     http_path,
+    parse_nonce,
     parse_timestamp,
     signature,
     string_to_sign,
     verify_signature,
 )
-from mfn_signing._scheme import _mac
+from mfn_signing._scheme import _CACHED_PATH, _is_known_path, _mac
 
 SECRET = bytes(range(32))
 PATH = "/mfn.MFNFeaturesService/ExtractFeatures"
@@ -193,6 +194,49 @@ def test_the_greatest_counter_signs_and_verifies(length: int) -> None:
     nonce = "A" * length + f".{MAX_COUNTER}"
     signed = signature(SECRET, PATH, TIMESTAMP, nonce, HASH)
     assert verify_signature(SECRET, PATH, TIMESTAMP, nonce, HASH, signed)
+
+
+@pytest.mark.parametrize(
+    "nonce", ["A" * length + tail for length in (16, 32) for tail in ("", ".1", "_" * 32)], ids=len
+)
+def test_a_nonce_of_either_kind_signs_and_verifies(nonce: str) -> None:
+    assert verify_signature(SECRET, PATH, TIMESTAMP, nonce, HASH, signature(SECRET, PATH, TIMESTAMP, nonce, HASH))
+
+
+NONCE_TEXT = st.text("Aa0_-.19", max_size=40)
+
+
+@settings(deadline=None)  # the machine may be busy
+@given(st.one_of(NONCE_TEXT, st.tuples(st.sampled_from(["A" * 16, "A" * 32, "A" * 33]), NONCE_TEXT).map("".join)))
+def test_what_may_be_signed_as_a_nonce_is_what_may_be_read_as_one(nonce: str) -> None:
+    try:
+        parse_nonce(nonce)
+    except MalformedError:
+        with pytest.raises(MalformedError, match="nonce"):
+            string_to_sign(PATH, TIMESTAMP, nonce, HASH)
+    else:
+        assert nonce.encode() in string_to_sign(PATH, TIMESTAMP, nonce, HASH)
+
+
+@pytest.mark.parametrize("length", [_CACHED_PATH, _CACHED_PATH + 1])
+def test_a_path_is_judged_the_same_however_often_it_comes(length: int) -> None:
+    good, bad = "/" + "a" * (length - 1), "/" + "a" * (length - 2) + "\n"
+    for _ in range(2):
+        assert verify_signature(SECRET, good, TIMESTAMP, NONCE, HASH, signature(SECRET, good, TIMESTAMP, NONCE, HASH))
+        text = f"MFN2-HMAC-SHA256\n{bad}\n{TIMESTAMP}\n{NONCE}\n{HASH}".encode()
+        right = hmac.digest(SECRET, text, "sha256").hex()
+        assert verify_signature(SECRET, bad, TIMESTAMP, NONCE, HASH, right) is False
+
+
+def test_what_is_remembered_of_paths_is_bounded_whatever_strangers_send() -> None:
+    bound = _is_known_path.cache_info().maxsize
+    assert bound is not None
+    for number in range(bound + 10):
+        verify_signature(SECRET, f"/{number}", TIMESTAMP, NONCE, HASH, SIGNATURE)
+    assert _is_known_path.cache_info().currsize == bound
+    misses = _is_known_path.cache_info().misses
+    verify_signature(SECRET, "/" + "a" * _CACHED_PATH, TIMESTAMP, NONCE, HASH, SIGNATURE)
+    assert _is_known_path.cache_info().misses == misses
 
 
 @pytest.mark.parametrize("hashed", BAD_HASHES, ids=ascii)

@@ -77,9 +77,8 @@ class Metadata:
 
     def get_first(self, keys: Iterable[str]) -> list[str | None]:
         """The first text value of each key, or None; for several keys sooner done than by `get`."""
-        index = self._index()
-        values = [index.get(key) for key in keys]
-        return [value if value.__class__ is str else None for value in values]
+        found = map(self._index().get, keys)
+        return [value if value.__class__ is str else None for value in found]
 
     def get_bytes(self, key: str) -> bytes | None:
         """The first value of a `-bin` key, or None."""

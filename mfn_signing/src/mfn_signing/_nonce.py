@@ -30,7 +30,8 @@ _RANDOM = r"[A-Za-z0-9_-]{16,64}"
 _INSTANCE = r"[A-Za-z0-9_-]{16,32}"
 _COUNTER = r"[1-9][0-9]{0,18}"
 
-NONCE_PATTERN: Final = rf"(?:{_RANDOM}|{_INSTANCE}\.{_COUNTER})"
+# A random nonce is written as an instance and what follows it, so that neither kind is read twice.
+NONCE_PATTERN: Final = rf"{_INSTANCE}(?:\.{_COUNTER}|[A-Za-z0-9_-]{{0,32}})"
 """Regular expression of both kinds; `counter_overflows` decides what it leaves open."""
 
 _random_match = re.compile(_RANDOM).fullmatch

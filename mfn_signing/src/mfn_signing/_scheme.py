@@ -53,8 +53,8 @@ _CONTENT_HASH = rf"(?:[0-9a-f]{{64}}|{STREAM})"
 # Anything that is neither a control character nor half a surrogate pair, which UTF-8 cannot write.
 _PATH = "[^\x00-\x1f\x7f\ud800-\udfff]+"
 
-# No part can hold a line feed and the whole has exactly four, so one match proves the form of every part.
-_string_match = re.compile(f"{SCHEME}\n{_PATH}\n{_TIMESTAMP}\n{NONCE_PATTERN}\n{_CONTENT_HASH}").fullmatch
+# No part can hold a line feed and the lines have exactly two, so one match proves the form of all three.
+_lines_after_path_match = re.compile(f"{_TIMESTAMP}\n{NONCE_PATTERN}\n{_CONTENT_HASH}").fullmatch
 _path_match = re.compile(_PATH).fullmatch
 _timestamp_match = re.compile(_TIMESTAMP).fullmatch
 _content_hash_match = re.compile(_CONTENT_HASH).fullmatch
@@ -63,9 +63,18 @@ _method_match = re.compile(r"[A-Z]{1,32}").fullmatch
 _target_match = re.compile(r"/[!-\"$-~]*").fullmatch
 
 
+_CACHED_PATH = 256
+"""Characters of the longest path whose form is remembered, so that strangers cannot fill the memory."""
+
+# Copied for each message: a copy is sooner made than a state that looks up its algorithm.
+_sha256 = hashlib.sha256()
+
+
 def content_hash(body: bytes | bytearray | memoryview) -> str:
     """Lower-case hex SHA-256 of a request message as the codec sees it: de-framed, decompressed."""
-    return hashlib.sha256(body).hexdigest()
+    state = _sha256.copy()
+    state.update(body)
+    return state.hexdigest()
 
 
 def parse_timestamp(text: str) -> int:
@@ -115,8 +124,20 @@ def _joined(path: str | bytes, timestamp: int | str, nonce: str, content_sha256:
             path = path.decode()
         except UnicodeDecodeError:
             return None
-    joined = f"{SCHEME}\n{path}\n{timestamp}\n{nonce}\n{content_sha256}"
-    return None if _string_match(joined) is None or counter_overflows(nonce) else joined
+    if not (_is_known_path(path) if len(path) <= _CACHED_PATH else _is_path(path)):
+        return None
+    after_path = f"{timestamp}\n{nonce}\n{content_sha256}"
+    if _lines_after_path_match(after_path) is None or counter_overflows(nonce):
+        return None
+    return f"{SCHEME}\n{path}\n{after_path}"
+
+
+def _is_path(path: str) -> bool:
+    return _path_match(path) is not None
+
+
+_is_known_path = lru_cache(maxsize=1024)(_is_path)
+"""`_is_path` for paths that are short: a client signs the same few again and again."""
 
 
 def string_to_sign(path: str | bytes, timestamp: int | str, nonce: str, content_sha256: str) -> bytes:
