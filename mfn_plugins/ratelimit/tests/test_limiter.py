@@ -130,6 +130,24 @@ async def test_an_operation_may_have_a_policy_beside_the_principal_s() -> None:
     assert [await admitted(target, SUITE.call()) for _ in range(3)] == [True, True, False]
 
 
+@pytest.mark.parametrize(("own", "beside"), [(0, 0), (2, 0), (0, 2), (2, 2)])
+async def test_a_call_holds_a_slot_under_each_policy_that_counts_them(own: int, beside: int) -> None:
+    target = limiter(
+        rate=1000.0,
+        burst=1000,
+        concurrent=own,
+        policies={"slow": PolicySettings(rate=1000.0, burst=1000, concurrent=beside)},
+        operations={"/suite.Service/Train": "slow"},
+    )
+    leases = [await target.admit(SUITE.call(method="Train")) for _ in range(2)]
+    assert target.in_flight == bool(own) + bool(beside)
+    assert await admitted(target, SUITE.call(method="Train")) == (not own and not beside)
+    assert await admitted(target, SUITE.call()) == (not own)
+    for lease in leases:
+        lease.release()
+    assert await admitted(target, SUITE.call(method="Train"))
+
+
 async def test_compute_beyond_a_full_bucket_is_lent_and_paid_back() -> None:
     clock = Clock()
     target = limiter(clock, cell_steps_per_second=100.0, cell_steps_burst=1000.0)

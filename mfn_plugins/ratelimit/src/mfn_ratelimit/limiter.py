@@ -38,22 +38,27 @@ class _Applied(NamedTuple):  # one is made for every call, in the order of its f
 
 
 class _Slots:
-    """The slots that one call holds."""
+    """The slots that one call holds: one under each of its policies that counts calls in flight."""
 
-    __slots__ = ("_held", "_in_flight")
+    __slots__ = ("_applied", "_in_flight")
 
-    def __init__(self, in_flight: dict[str, int], held: list[str]) -> None:
+    def __init__(self, in_flight: dict[str, int], applied: Sequence[_Applied]) -> None:
         self._in_flight = in_flight
-        self._held = held
+        self._applied = applied
+        for each in applied:
+            if each.policy.concurrent:
+                in_flight[each.owner] = in_flight.get(each.owner, 0) + 1
 
     def release(self) -> None:
         """Give them back."""
-        for owner in self._held:
-            left = self._in_flight[owner] - 1
-            if left:
-                self._in_flight[owner] = left
-            else:
-                del self._in_flight[owner]  # memory is bounded by the calls in flight
+        in_flight = self._in_flight
+        for each in self._applied:
+            if each.policy.concurrent:
+                left = in_flight[each.owner] - 1
+                if left:
+                    in_flight[each.owner] = left
+                else:
+                    del in_flight[each.owner]  # memory is bounded by the calls in flight
 
 
 class TokenBucketLimiter:
@@ -92,22 +97,14 @@ class TokenBucketLimiter:
                 raise _refused(each, f"{limit} calls in flight", "concurrent", RETRY_AFTER_SLOT)
         call.allowance = partial(self._allowance, applied)
         now = self._clock()
-        taken: list[_Applied] = []
         for each in applied:
             policy = each.policy
             refusal = self._calls.take(each.owner, tokens=1.0, rate=policy.rate, burst=policy.burst, now=now)
             if refusal is not None:
-                for other in taken:
+                for other in applied[: applied.index(each)]:
                     self._calls.put_back(other.owner, tokens=1.0, rate=other.policy.rate)
                 raise _refused(each, f"{policy.rate:g} calls a second", "rate", refusal.retry_after)
-            taken.append(each)
-        in_flight = self._in_flight
-        held = []
-        for each in applied:
-            if each.policy.concurrent:
-                held.append(each.owner)
-                in_flight[each.owner] = in_flight.get(each.owner, 0) + 1
-        return _Slots(in_flight, held) if held else _NO_LEASE
+        return _Slots(self._in_flight, applied)
 
     async def charge(self, call: Call, cost: float) -> None:
         """Take `cost` cell-steps under every policy that limits them, or refuse the call and take none."""
