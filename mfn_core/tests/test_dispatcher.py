@@ -9,6 +9,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from typing import Any
 
+import attrs
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.wrappers_pb2 import Int64Value, StringValue
@@ -30,7 +31,7 @@ from mfn_core import (
     Shape,
     unauthenticated,
 )
-from mfn_core.audit import AuditMiddleware
+from mfn_core.audit import AuditMiddleware, record_of
 from mfn_core.auth import AuthMiddleware
 from mfn_core.limits import LimitMiddleware
 from mfn_core.middleware import Middleware, Next
@@ -583,6 +584,22 @@ async def test_every_call_leaves_one_record_whatever_became_of_it(shape: Shape) 
     assert record.request_id == "r" * 128
     assert record.messages_out == (1 if shape.server_streams else 0)
     assert record.duration >= 0
+
+
+@pytest.mark.parametrize("error", [None, MfnError(Code.NOT_FOUND, "gone", reason="nobody knows why")])
+def test_a_record_is_whole_and_equal_to_one_made_of_its_fields(error: MfnError | None) -> None:
+    op = operation(Shape.UNARY, echo)
+    client = Client(dispatcher(op), op, metadata=[("x-request-id", "r" * 200)])
+    record = record_of(client.call, error)
+    assert set(vars(record)) == {field.name for field in attrs.fields(AuditRecord)}
+    again = AuditRecord(**vars(record))
+    assert record == again
+    assert hash(record) == hash(again)
+    assert repr(record) == repr(again)
+    assert (record.status, record.reason) == (("OK", None) if error is None else ("NOT_FOUND", "nobody knows why"))
+    assert record.request_id == "r" * 128
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        record.status = "OK"  # type: ignore[misc]  # it is frozen
 
 
 async def test_a_reply_waits_for_its_record() -> None:

@@ -92,28 +92,33 @@ class SupportsOffer(Protocol):
 
 def record_of(call: Call, error: MfnError | None) -> AuditRecord:
     """The record of a call that is over."""
-    principal = call.principal
+    principal, operation, peer = call.principal, call.operation, call.peer
     request_id = call.request_id
-    return AuditRecord(
-        time=call.started_at,
-        call_id=call.id,
-        request_id=None if request_id is None else request_id[:128],
-        principal=None if principal is None else principal.name,
-        key_id=call.key_id if principal is None else principal.key_id,
-        method=call.operation.path,
-        shape=call.operation.shape.label,
-        transport=call.transport,
-        status="OK" if error is None else error.code.name,
-        reason=None if error is None else error.reason,
-        duration=time.monotonic() - call.started,
-        messages_in=call.messages_in,
-        messages_out=call.messages_out,
-        bytes_in=call.bytes_in,
-        bytes_out=call.bytes_out,
-        peer=call.peer.address,
-        tls_identity=call.peer.tls_identity,
-        protocol=call.protocol,
+    # Every field goes to its place at once: as keyword arguments so many take nearly twice as long.
+    record = AuditRecord.__new__(AuditRecord)
+    record.__dict__.update(
+        {
+            "time": call.started_at,
+            "call_id": call.id,
+            "request_id": None if request_id is None else request_id[:128],
+            "principal": None if principal is None else principal.name,
+            "key_id": call.key_id if principal is None else principal.key_id,
+            "method": operation.path,
+            "shape": operation.shape.label,
+            "transport": call.transport,
+            "status": "OK" if error is None else error.code.name,
+            "reason": None if error is None else error.reason,
+            "duration": time.monotonic() - call.started,
+            "messages_in": call.messages_in,
+            "messages_out": call.messages_out,
+            "bytes_in": call.bytes_in,
+            "bytes_out": call.bytes_out,
+            "peer": peer.address,
+            "tls_identity": peer.tls_identity,
+            "protocol": call.protocol,
+        }
     )
+    return record
 
 
 class AuditMiddleware:

@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mfn_audit_jsonl._format import MAX_LINE, MAX_TEXT, body_of, load_line, seal, seal_of, timestamp
+from mfn_audit_jsonl._format import MAX_LINE, MAX_TEXT, _what, _whence, body_of, load_line, seal, seal_of, timestamp
 from mfn_core import AuditRecord
 
 MakeRecord = Callable[..., AuditRecord]
@@ -41,6 +41,20 @@ def test_values_stand_in_the_line_as_they_are(record: MakeRecord) -> None:
     assert found["reason"] is None
     assert found["tls_identity"] == "CN=a"
     assert found["bytes_out"] == 300
+
+
+def test_each_record_has_its_own_of_what_most_have_in_common(record: MakeRecord) -> None:
+    alike = {"principal": "a", "key_id": "b", "method": "/c.C/D", "shape": "unary", "transport": "e", "status": "OK"}
+    alike |= {"peer": "f", "tls_identity": "g", "protocol": "h"}
+    for name in alike:
+        for values in (alike, alike | {name: "other"}, alike):
+            found = members(record(1, **values))
+            assert {key: found[key] for key in alike} == values
+
+
+@pytest.mark.parametrize("kept", [_what, _whence], ids=["what", "whence"])
+def test_what_is_kept_of_records_is_bounded(kept: Any) -> None:
+    assert kept.cache_info().maxsize <= 4096
 
 
 def test_the_order_of_a_line_is_fixed(record: MakeRecord) -> None:

@@ -63,14 +63,29 @@ def body_of(record: AuditRecord) -> str:
     """
     return (
         f'"time":"{timestamp(record.time)}","call_id":{_text(record.call_id)},'
-        f'"request_id":{_text(record.request_id)},"principal":{_often(record.principal)},'
-        f'"key_id":{_often(record.key_id)},"method":{_often(record.method)},"shape":{_often(record.shape)},'
-        f'"transport":{_often(record.transport)},"status":{_often(record.status)},"reason":{_text(record.reason)},'
+        f'"request_id":{_text(record.request_id)},'
+        f"{_what(record.principal, record.key_id, record.method, record.shape, record.transport, record.status)},"
+        f'"reason":{_text(record.reason)},'
         f'"duration_ms":{_milliseconds(record.duration)},"messages_in":{record.messages_in:d},'
         f'"messages_out":{record.messages_out:d},"bytes_in":{record.bytes_in:d},"bytes_out":{record.bytes_out:d},'
-        f'"peer":{_often(record.peer)},"tls_identity":{_often(record.tls_identity)},'
-        f'"protocol":{_often(record.protocol)}'
+        f"{_whence(record.peer, record.tls_identity, record.protocol)}"
     )
+
+
+# What many records have in common. Bounded, since some of it is chosen by strangers.
+
+
+@lru_cache(maxsize=2048)
+def _what(principal: str | None, key_id: str | None, method: str, shape: str, transport: str, status: str) -> str:
+    return (
+        f'"principal":{_text(principal)},"key_id":{_text(key_id)},"method":{_text(method)},"shape":{_text(shape)},'
+        f'"transport":{_text(transport)},"status":{_text(status)}'
+    )
+
+
+@lru_cache(maxsize=4096)
+def _whence(peer: str, tls_identity: str | None, protocol: str) -> str:
+    return f'"peer":{_text(peer)},"tls_identity":{_text(tls_identity)},"protocol":{_text(protocol)}'
 
 
 def torn_body(seconds: float, size: int, sha256: str, kept_in: str) -> str:
@@ -155,10 +170,6 @@ def _text(value: str | None) -> str:
         # A lone surrogate would be JSON by its grammar and refused by strict readers: it is spelled out instead.
         value = value.encode("utf-8", "backslashreplace").decode("utf-8")
     return _quote(value)
-
-
-_often = lru_cache(maxsize=4096)(_text)
-"""`_text` for what many records have in common; bounded, since some of it is chosen by strangers."""
 
 
 def _milliseconds(seconds: float) -> str:
