@@ -68,27 +68,28 @@ class Metadata:
 
     def __init__(self, pairs: Iterable[tuple[str, str | bytes]] = ()) -> None:
         self._pairs = tuple(pairs)
-        self._first: dict[str, str | bytes] | None = None
+        # Of a key that repeats, the first value comes last and stays.
+        self._first: dict[str, str | bytes] = dict(reversed(self._pairs))
 
     def get(self, key: str) -> str | None:
         """The first text value of the key, or None."""
-        value = self._index().get(key)
+        value = self._first.get(key)
         return value if isinstance(value, str) else None
 
     def get_first(self, keys: Iterable[str]) -> list[str | None]:
         """The first text value of each key, or None; for several keys sooner done than by `get`."""
-        found = map(self._index().get, keys)
+        found = map(self._first.get, keys)
         return [value if value.__class__ is str else None for value in found]
 
     def get_bytes(self, key: str) -> bytes | None:
         """The first value of a `-bin` key, or None."""
-        value = self._index().get(key)
+        value = self._first.get(key)
         return value if isinstance(value, bytes) else None
 
     @property
     def repeats(self) -> bool:
         """Whether any key stands more than once."""
-        return len(self._index()) != len(self._pairs)
+        return len(self._first) != len(self._pairs)
 
     def get_all(self, key: str) -> tuple[str | bytes, ...]:
         """Every value of the key, in order."""
@@ -103,11 +104,6 @@ class Metadata:
     def __repr__(self) -> str:
         # Values may be credentials: only the keys are shown.
         return f"Metadata({sorted({key for key, _ in self._pairs})})"
-
-    def _index(self) -> dict[str, str | bytes]:
-        if self._first is None:
-            self._first = dict(reversed(self._pairs))  # of a key that repeats, the first value comes last and stays
-        return self._first
 
 
 class Cancellation:
