@@ -60,13 +60,14 @@ class ReplayWindow:
 
     def accept(self, counter: int) -> bool:
         """Remember `counter` and return True; False for one seen before, too old, or out of 1 to 2**63-1."""
-        age = self._highest - counter
-        if age < 0:
+        ahead = counter - self._highest
+        if ahead > 0:
             if counter > MAX_COUNTER:
                 return False
-            self._bitmap = (self._bitmap << -age & self._mask) | 1 if -age < self._size else 1
+            self._bitmap = (self._bitmap << ahead & self._mask) | 1 if ahead < self._size else 1
             self._highest = counter
             return True
+        age = -ahead
         if age >= self._size or counter <= 0 or self._bitmap >> age & 1:
             return False
         self._bitmap |= 1 << age

@@ -134,8 +134,11 @@ class JsonlSink:
         Raises:
             OSError, ValueError, OverflowError: as `write`.
         """
-        writer, _ = self._opened()
-        if self._always or writer.full or writer.failure is not None:
+        writer = self._writer
+        if writer is None or writer.failure is not None:
+            self._opened()  # raises, unless whoever calls `write` is to wait for a disk that refuses
+            return False
+        if self._always or writer.full:
             return False
         writer.put(body_of(record), None)
         return True
