@@ -11,7 +11,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mfn_core import Code, MfnError
-from mfn_transport_asgi._metadata import RequestHead, encode_metadata, parse_timeout, percent_encode
+from mfn_transport_asgi._metadata import (
+    _KNOWN_NAMES,
+    _LONGEST_KNOWN_NAME,
+    RequestHead,
+    _known,
+    encode_metadata,
+    parse_timeout,
+    percent_encode,
+)
 
 TE = (b"te", b"trailers")
 
@@ -167,3 +175,23 @@ def test_metadata_that_the_wire_cannot_carry_is_left_out_and_logged(
 ) -> None:
     assert encode_metadata([(key, value), ("x-sound", "1")]) == [(b"x-sound", b"1")]
     assert repr(key) in caplog.text
+
+
+def test_the_names_of_headers_that_are_known_stay_within_their_bounds() -> None:
+    for number in range(3 * _KNOWN_NAMES):
+        name = f"x-{number}"
+        assert RequestHead([TE, (name.encode(), b"value")]).metadata == [(name, "value")]
+        assert len(_known) <= _KNOWN_NAMES
+    long = b"x" * (_LONGEST_KNOWN_NAME + 1)
+    for _ in range(2):
+        assert RequestHead([TE, (long, b"value")]).metadata == [(long.decode(), "value")]
+    assert long not in _known
+
+
+def test_a_header_means_the_same_however_often_it_comes() -> None:
+    headers = [TE, (b"x-a", b"1"), (b"x-b-bin", b"AQI"), (b"grpc-foreign", b"?"), (b"x-mfn-id", b"7"), (b"host", b"h")]
+    for _ in range(2):
+        head = RequestHead(headers)
+        assert head.metadata == [("x-a", "1"), ("x-b-bin", b"\x01\x02")]
+        assert head.stream_id == b"7"
+        assert head.fault is None

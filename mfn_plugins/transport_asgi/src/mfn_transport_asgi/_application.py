@@ -34,7 +34,7 @@ class Application:
     def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer one request, or live the lifespan."""
         if scope["type"] == "http":
-            handle = self._by_content_type.get(_content_type(scope))
+            handle = self._by_its_content_type(scope)
             return self._by_other_signs(scope, receive, send) if handle is None else handle(scope, receive, send)
         if self._lifespan is None:
             raise ValueError(f"nothing is served here of the type {scope['type']!r}")
@@ -52,6 +52,14 @@ class Application:
         for content_type in protocol.content_types:
             self._by_content_type.pop(content_type, None)
 
+    def _by_its_content_type(self, scope: Scope) -> Handle | None:
+        for name, value in scope["headers"]:
+            if name == b"content-type":
+                by_content_type = self._by_content_type
+                # Nearly always it is written as here, without parameters and in lower case.
+                return by_content_type.get(value) or by_content_type.get(value.split(b";")[0].strip().lower())
+        return None
+
     def _by_other_signs(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         """Answer a request whose content type is nobody's."""
         preflight = self.cors.preflight(scope, send)
@@ -64,11 +72,3 @@ class Application:
 
 
 _REFUSED = (415, b"the content type is none that is served here\n")
-
-
-def _content_type(scope: Scope) -> bytes:
-    for name, value in scope["headers"]:
-        if name == b"content-type":
-            found: bytes = value
-            return found if found.islower() and b";" not in found else found.split(b";")[0].strip().lower()
-    return b""

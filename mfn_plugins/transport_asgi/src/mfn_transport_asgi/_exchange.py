@@ -20,10 +20,12 @@ __all__ = [
     "Exchange",
     "Inbound",
     "Reader",
+    "at_once",
     "compressed",
     "decompressed",
     "off_loop",
     "read_body",
+    "read_on",
     "read_single",
     "reply_body",
 ]
@@ -127,11 +129,24 @@ async def read_single(
         MfnError: none or more than one came, or it is too large, malformed, or cancelled before it was whole.
     """
     first = await receive()
-    # Nearly always all of it is there in one piece, and nothing has to be put together.
-    if first["type"] == "http.request" and not first["more_body"] and text is None:
+    request = at_once(first, limit) if text is None else None
+    return request or await read_on(first, receive, limit=limit, encoding=encoding, text=text)
+
+
+def at_once(first: Message, limit: int) -> Request | None:
+    """The one message of a call, where all of it came with the first `receive()`, as it nearly always does, and nothing
+    has to be put together; else None."""
+    if first["type"] == "http.request" and not first["more_body"]:
         raw = whole(first["body"], limit)
         if raw is not None:
             return Request(raw=raw)
+    return None
+
+
+async def read_on(
+    first: Message, receive: Receive, *, limit: int, encoding: bytes | None, text: TextDecoder | None = None
+) -> Request:
+    """As `read_single`, where the first `receive()` has given `first`."""
     inbound = Inbound(receive, limit=limit, encoding=encoding, text=text)
     try:
         inbound.accept(first)

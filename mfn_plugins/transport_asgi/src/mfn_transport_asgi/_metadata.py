@@ -8,7 +8,6 @@ import logging
 import re
 import time
 from collections.abc import Iterable
-from functools import lru_cache
 
 from attrs import frozen
 
@@ -53,16 +52,32 @@ class _Binary:
     key: str
 
 
-@lru_cache(maxsize=1024)
-def _meaning(name: bytes) -> str | int | _Binary | None:
-    """What a header is: metadata of that key, a header of the protocol by its number, or nothing. A client sends the
-    same few names with every call."""
+_Meaning = str | int | _Binary | None
+"""What a header is: metadata of that key, a header of the protocol by its number, metadata in base64, or nothing."""
+
+_KNOWN_NAMES = 1024
+_LONGEST_KNOWN_NAME = 64
+
+_known: dict[bytes, _Meaning] = {}
+"""A client sends the same few names with every call, and a dictionary finds them sooner than a cache would that keeps
+them in the order of their use."""
+
+
+def _meaning(name: bytes) -> _Meaning:
+    """What a header is whose name is not known yet; known from now on, unless strangers could fill the memory."""
+    meaning: _Meaning
     if name in _RESERVED:
-        return _RESERVED[name]
-    if name.startswith(b"grpc-"):
-        return None
-    key = name.decode("latin-1")
-    return _Binary(key) if key.endswith("-bin") else key
+        meaning = _RESERVED[name]
+    elif name.startswith(b"grpc-"):
+        meaning = None
+    else:
+        key = name.decode("latin-1")
+        meaning = _Binary(key) if key.endswith("-bin") else key
+    if len(name) <= _LONGEST_KNOWN_NAME:
+        if len(_known) >= _KNOWN_NAMES:
+            _known.clear()
+        _known[name] = meaning
+    return meaning
 
 
 class RequestHead:
@@ -88,8 +103,12 @@ class RequestHead:
         self.metadata = metadata = []
         self.fault = None
         self.deadline = None
+        known = _known
         for name, value in headers:
-            meaning = _meaning(name)
+            try:
+                meaning = known[name]
+            except KeyError:
+                meaning = _meaning(name)
             kind = meaning.__class__
             if kind is str:
                 metadata.append((meaning, value.decode("latin-1")))

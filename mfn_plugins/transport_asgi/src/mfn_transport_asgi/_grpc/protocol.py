@@ -13,7 +13,8 @@ from mfn_core.operation import Operation
 from mfn_grpc import with_reflection
 from mfn_transport_asgi._asgi import Message, Receive, Scope, Send, plain_reply
 from mfn_transport_asgi._disconnects import Disconnects
-from mfn_transport_asgi._exchange import Exchange, Inbound, read_single, reply_body
+from mfn_transport_asgi._exchange import Exchange, Inbound, at_once, read_on, reply_body
+from mfn_transport_asgi._framing import frame
 from mfn_transport_asgi._grpc.status import status_headers
 from mfn_transport_asgi._metadata import RequestHead, encode_metadata
 from mfn_transport_asgi._peer import peer_of
@@ -102,7 +103,21 @@ class GrpcProtocol:
             elif (lack := _lack(scope)) is not None:
                 await self._refuse_uncarried(scope, send, lack)
             else:
-                await self._receive(scope, receive, send)
+                operation, head = self._operation(scope), RequestHead(scope["headers"])
+                request: Request | None = None
+                fault = head.fault
+                if not operation.shape.client_streams and fault is None:
+                    self._awaited[receive] = (time.monotonic(), operation, head, scope, send)
+                    try:
+                        first = await receive()
+                        request = at_once(first, self._limit) or await read_on(
+                            first, receive, limit=self._limit, encoding=head.encoding
+                        )
+                    except MfnError as found:
+                        fault = found
+                    if self._awaited.pop(receive, None) is None:
+                        return  # it came too late: the call has been refused
+                await self._call(operation, head, scope, receive, send, request, fault)
         except OSError as gone:
             _log.debug("the client left before its reply was whole: %r", gone)
         except Exception:  # noqa: BLE001 - the transport's own defect: the client must hear of it, and the log
@@ -120,12 +135,10 @@ class GrpcProtocol:
         this text beside it.
         """
         text = f"{lack}; call gRPC-Web or Connect at this address, or a listener of Envoy or of the grpc transport"
-        path: bytes = scope["raw_path"]
-        operation = self._routes.get(path) or self._dispatcher.unknown(path.decode("latin-1"))
         head = RequestHead(scope["headers"])
         call = Call(
             id=self._dispatcher.new_call_id(),
-            operation=operation,
+            operation=self._operation(scope),
             transport=self._name,
             metadata=Metadata(head.metadata),
             peer=peer_of(scope, self._identifies),
@@ -136,23 +149,9 @@ class GrpcProtocol:
         await self._dispatcher.dispatch(call)
         await plain_reply(send, 505, text.encode() + b"\n")
 
-    async def _receive(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def _operation(self, scope: Scope) -> Operation:
         path: bytes = scope["raw_path"]
-        operation = self._routes.get(path)
-        if operation is None:
-            operation = self._dispatcher.unknown(path.decode("latin-1"))
-        head = RequestHead(scope["headers"])
-        fault = head.fault
-        request: Request | None = None
-        if not operation.shape.client_streams and fault is None:
-            self._awaited[receive] = (time.monotonic(), operation, head, scope, send)
-            try:
-                request = await read_single(receive, limit=self._limit, encoding=head.encoding)
-            except MfnError as found:
-                fault = found
-            if self._awaited.pop(receive, None) is None:
-                return  # it came too late: the call has been refused
-        await self._call(operation, head, scope, receive, send, request, fault)
+        return self._routes.get(path) or self._dispatcher.unknown(path.decode("latin-1"))
 
     async def _call(
         self,
@@ -199,7 +198,7 @@ class GrpcProtocol:
         if exchange is not None and exchange.started:
             await send(_END)
         elif reply is not None:
-            body = await reply_body(reply, compress_from)
+            body = await reply_body(reply, compress_from) if compress_from else frame(reply)
             await send(_start(call, compress_from))
             await send({"type": "http.response.body", "body": body, "more_body": False})
         elif call.initial_metadata:
