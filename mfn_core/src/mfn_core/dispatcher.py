@@ -185,7 +185,7 @@ class Dispatcher:
             if transcode is not None:
                 raw = await _transcoded(raw, transcode)
             request = self._decode_one(call, raw)
-            if self._cache is None and self.coalescer is None:
+            if operation.cache_key is None or (self._cache is None and self.coalescer is None):
                 await self._answer(call, request)
                 return
             key = _cache_key(operation, raw)
