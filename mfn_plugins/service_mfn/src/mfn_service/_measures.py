@@ -52,9 +52,14 @@ def unstable(state: FieldState, values: npt.NDArray[np.float64] | None = None) -
     )
 
 
-def legacy_dimension(field: npt.NDArray[np.float64], threshold: float | None = None) -> float:
-    """The dimension of package `mfn`: that of the cells above the threshold (V), 0 where it is undefined."""
-    return box_counting_dimension_legacy(_active(field, threshold))
+def legacy_dimension(field: npt.NDArray[np.float64], active_cells: int | None = None) -> float:
+    """The dimension of package `mfn`: that of the cells above the usual threshold, 0 where it is undefined.
+
+    Args:
+        field: in V.
+        active_cells: how many such cells there are, where that is known; most fields have none.
+    """
+    return 0.0 if active_cells == 0 else box_counting_dimension_legacy(active_mask(field))
 
 
 def dimension(field: npt.NDArray[np.float64], threshold: float | None = None) -> tuple[DimensionEstimate, float]:

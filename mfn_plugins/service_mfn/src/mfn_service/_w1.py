@@ -163,9 +163,8 @@ def _frame_by_frame(
     return run
 
 
-def _numbers(state: FieldState) -> dict[str, float]:
+def _numbers(state: FieldState, found: FieldStatistics) -> dict[str, float]:
     """What every reply of this package says of a state, by the names of its fields."""
-    found: FieldStatistics = statistics(state)
     return {
         "pot_min_mV": found.minimum_mv,
         "pot_max_mV": found.maximum_mv,
@@ -177,7 +176,8 @@ def _numbers(state: FieldState) -> dict[str, float]:
 
 def _numbers_and_dimension(state: FieldState) -> dict[str, float]:
     """What a reply about a whole run says of its last state."""
-    return _numbers(state) | {"fractal_dimension": legacy_dimension(state.field)}
+    found = statistics(state)
+    return {**_numbers(state, found), "fractal_dimension": legacy_dimension(state.field, found.active_cells)}
 
 
 def _feature_frame(request_id: str) -> _Make:
@@ -186,8 +186,7 @@ def _feature_frame(request_id: str) -> _Make:
             request_id=request_id,
             step=state.step,
             is_final=is_final,
-            fractal_dimension=legacy_dimension(state.field),
-            **cast("dict[str, Any]", _numbers(state)),
+            **cast("dict[str, Any]", _numbers_and_dimension(state)),
         )
 
     return make
@@ -196,7 +195,10 @@ def _feature_frame(request_id: str) -> _Make:
 def _simulation_frame(request_id: str) -> _Make:
     def make(state: FieldState, is_final: bool) -> SimulationFrame:
         return SimulationFrame(
-            request_id=request_id, step=state.step, is_final=is_final, **cast("dict[str, Any]", _numbers(state))
+            request_id=request_id,
+            step=state.step,
+            is_final=is_final,
+            **cast("dict[str, Any]", _numbers(state, statistics(state))),
         )
 
     return make
