@@ -436,6 +436,60 @@ async def test_shutdown_does_not_wait_for_a_window(benches: Benches) -> None:
     assert found == [0.0] or (isinstance(found[0], MfnError) and found[0].code is Code.UNAVAILABLE)
 
 
+# With a window while callers come again.
+
+
+async def test_after_a_batch_runs_wait_until_as_many_have_come_again(benches: Benches) -> None:
+    bench = benches(rules=BatchRules(max_size=8, busy_window=3600.0))
+    first = await bench.busy()
+    together = [bench.run(seed) for seed in range(3)]
+    await turned()
+    bench.let(10)
+    assert await asyncio.gather(first, *together) == [2000.0, 0.0, 2.0, 4.0]
+    again = []
+    for seed in range(3, 6):
+        again.append(bench.run(seed))
+        await turned()
+    assert await asyncio.gather(*again) == [6.0, 8.0, 10.0]
+    assert bench.engine.batches == [[1000], [0, 1, 2], [3, 4, 5]]
+
+
+async def test_a_run_that_comes_alone_after_one_that_was_alone_waits_for_none(benches: Benches) -> None:
+    bench = benches(rules=BatchRules(max_size=8, busy_window=3600.0))
+    bench.let(10)
+    assert [await bench.run(seed) for seed in range(3)] == [0.0, 2.0, 4.0]
+    assert bench.engine.batches == [[0], [1], [2]]
+
+
+async def test_where_fewer_come_than_before_they_go_when_the_window_is_over(benches: Benches) -> None:
+    bench = benches(rules=BatchRules(max_size=8, busy_window=0.001))
+    first = await bench.busy()
+    together = [bench.run(seed) for seed in range(8)]
+    await turned()
+    bench.let(100)
+    await asyncio.gather(first, *together)
+    # Fewer are waited for each time, and in the end none.
+    assert [await bench.run(seed) for seed in range(8, 20)] == [2.0 * seed for seed in range(8, 20)]
+    assert bench.engine.batches[2:] == [[seed] for seed in range(8, 20)]
+    assert bench.pool._jobs._usual == 1  # type: ignore[union-attr]  # these are the pool's own threads
+
+
+async def test_no_run_waits_for_others_while_a_thread_is_idle(benches: Benches) -> None:
+    bench = benches(rules=BatchRules(max_size=8, busy_window=3600.0), threads=2)
+    first, second = bench.run(100), bench.run(101)
+    await bench.at_work()
+    await bench.at_work()
+    together = [bench.run(seed) for seed in range(4)]
+    await turned()
+    bench.let(100)
+    await asyncio.gather(first, second, *together)
+    for _ in range(2):  # whichever thread takes it, the other one is idle, or soon will be
+        await bench.pool.run(bench.new_call(), lambda _: None)
+    while bench.pool._jobs._idle < 2:  # type: ignore[union-attr]  # as above
+        await asyncio.sleep(0)
+    assert await bench.run(7) == 14.0
+
+
 # The count of batches.
 
 
@@ -458,11 +512,11 @@ async def test_batches_are_counted_by_their_sizes(benches: Benches, caplog: pyte
 # Any mix of runs.
 
 
-@pytest.mark.parametrize("window", [0.0, 0.0005])
+@pytest.mark.parametrize(("window", "busy_window"), [(0.0, 0.0), (0.0005, 0.0), (0.0, 0.0005)])
 async def test_calls_that_come_and_go_at_random_all_end_and_leave_nothing_behind(
-    benches: Benches, window: float
+    benches: Benches, window: float, busy_window: float
 ) -> None:
-    bench = benches(threads=4, queue=40, rules=BatchRules(max_size=8, window=window))
+    bench = benches(threads=4, queue=40, rules=BatchRules(max_size=8, window=window, busy_window=busy_window))
     bench.let(10_000)
     draw = random.Random(7)
 

@@ -247,7 +247,10 @@ class Server:
 
 def _batching(settings: BatchingSettings) -> BatchRules:
     return BatchRules(
-        max_size=settings.max_size, window=settings.window_ms / 1000.0, max_cell_steps=settings.max_cell_steps
+        max_size=settings.max_size,
+        window=settings.window_ms / 1000.0,
+        busy_window=settings.busy_window_ms / 1000.0,
+        max_cell_steps=settings.max_cell_steps,
     )
 
 

@@ -35,7 +35,13 @@ class BatchingSettings:
     )
     window_ms: float = setting(
         default=0.0,
-        help="time that a run waits for others; 0 delays none, and takes what waits already while the threads are busy",
+        help="time that every run waits for others; 0 delays none, and takes what waits already",
+        unit="milliseconds",
+        validator=between(0.0, 1000.0),
+    )
+    busy_window_ms: float = setting(
+        default=2.0,
+        help="longest time that runs wait until as many have come as were done together before; a single one waits not",
         unit="milliseconds",
         validator=between(0.0, 1000.0),
     )

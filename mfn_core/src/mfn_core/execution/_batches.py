@@ -36,6 +36,8 @@ class BatchRules:
     """Runs; 1 turns batching off."""
     window: float = 0.0
     """Seconds that a run waits for others at most, from when it came."""
+    busy_window: float = 0.0
+    """Seconds that runs wait at most until as many have come as the batch before had; none where that had one."""
     max_cell_steps: int = 2**53
     """Work of all runs of a batch; a run that costs more goes alone."""
 

@@ -30,6 +30,8 @@ class _Gathering(NamedTuple):
 
     batch: Batch
     changed: threading.Condition
+    enough: int
+    """Runs for which it waits."""
 
 
 class ComputeThreads:
@@ -59,6 +61,8 @@ class ComputeThreads:
         self._waiting: OrderedDict[Job[Any], None] = OrderedDict()
         self._waiting_seconds = 0.0
         self._gatherings: list[_Gathering] = []
+        self._usual = 1
+        """Runs of the last batch, or of larger ones shortly before."""
         self._started: list[threading.Thread] = []
         self._idle = 0
         self._busy = 0
@@ -138,8 +142,9 @@ class ComputeThreads:
     def _joined(self, job: Job[Any]) -> bool:
         """Put a job into a batch whose thread waits for more, if there is one for it."""
         for gathering in self._gatherings:
-            if gathering.batch.add(job):
-                if gathering.batch.full:
+            batch = gathering.batch
+            if batch.add(job):
+                if batch.full or len(batch.jobs) >= gathering.enough:
                     gathering.changed.notify()
                 return True
         return False
@@ -181,10 +186,14 @@ class ComputeThreads:
             self._busy -= 1  # every run was withdrawn meanwhile
 
     def _gathered(self, engine: SupportsBatch, first: Job[Any]) -> Batch:
-        """The run and others like it: what waits already, and what comes within the window."""
-        rules = self._rules
+        """The run and others like it: what waits already, and what comes within the window.
+
+        Callers that go on as soon as they are answered come one by one behind a batch. Without a window while they do,
+        the first of them would be taken alone, and each of the others would interrupt its thread.
+        """
+        rules, usual = self._rules, self._usual
         share = -(-(1 + len(self._waiting)) // self._threads)
-        batch = Batch(engine, rules, rules.max_size if rules.window else share)
+        batch = Batch(engine, rules, rules.max_size if rules.window else max(share, usual))
         batch.add(first)
         for job in list(islice(self._waiting, LOOKED_THROUGH * rules.max_size)):
             if batch.full:
@@ -192,15 +201,22 @@ class ComputeThreads:
             if batch.add(job):
                 self._take_out(job)
         if rules.window:
-            self._await_more(batch, first.arrived + rules.window)
+            self._await_more(batch, first.arrived + rules.window, rules.max_size)
+        elif rules.busy_window and not self._idle and len(batch.jobs) < usual:
+            self._await_more(batch, time.monotonic() + rules.busy_window, usual)
+        # Down by a quarter at most: what has not come within one window is not gone.
+        self._usual = max(len(batch.jobs), usual * 3 // 4, 1)
         for job, _ in batch.jobs:
             job.shared = len(batch.jobs) > 1
         return batch
 
-    def _await_more(self, batch: Batch, until: float) -> None:
-        gathering = _Gathering(batch, threading.Condition(self._lock))
+    def _await_more(self, batch: Batch, until: float, enough: int) -> None:
+        gathering = _Gathering(batch, threading.Condition(self._lock), enough)
         self._gatherings.append(gathering)
-        while batch.jobs and not batch.full and not self._closed and (left := until - time.monotonic()) > 0.0:
+        while 0 < len(batch.jobs) < enough and not batch.full and not self._closed:
+            left = until - time.monotonic()
+            if left <= 0.0:
+                break
             gathering.changed.wait(left)
         self._gatherings.remove(gathering)
 
