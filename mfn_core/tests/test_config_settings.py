@@ -55,7 +55,7 @@ def test_the_defaults_of_the_server_are_the_documented_ones() -> None:
         "max_cell_steps": 1_000_000_000,
         "compute_threads": 0,
         "compute_queue": 256,
-        "batching": {"max_size": 32, "window_ms": 0.0, "max_cell_steps": 10_000_000},
+        "batching": {"max_size": 32, "window_ms": 0.0, "busy_window_ms": 2.0, "max_cell_steps": 10_000_000},
         "calibration_seconds": 0.1,
         "event_loop": "auto",
         "scheduling": "batch",

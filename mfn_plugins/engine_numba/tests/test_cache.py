@@ -328,3 +328,30 @@ def test_a_backend_that_cannot_keep_kernels_computes_the_same(tmp_path: Path, ca
     assert "every process compiles its own" in caplog.text
     expected = reference(mycelium_spec(grid_size=8, turing_enabled=False), 0)
     assert (session.state().field == expected.field).all()
+
+
+OF_ANOTHER_PROCESS = """
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from mfn_core.compute import NeverCancelled
+from mfn_engine_numba import NumbaBackend
+from mfn_model import mycelium_spec, reference
+
+backend = NumbaBackend(cache_dir=Path(sys.argv[1]))
+for turing in sys.argv[2:]:
+    spec = mycelium_spec(seed=42, grid_size=16, turing_enabled=turing == "with", spike_probability=1.0)
+    session = backend.open(spec)
+    session.step(64, NeverCancelled())
+    assert np.array_equal(session.state().field, reference(spec, 64).field), sys.argv[2:]
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)  # kernels are compiled
+def test_kernels_that_several_processes_have_kept_are_not_mistaken_for_each_other(tmp_path: Path) -> None:
+    for kernels in (["with"], ["without"], ["with", "without"], ["without", "with"]):
+        command = [sys.executable, "-c", OF_ANOTHER_PROCESS, str(tmp_path / "kernels"), *kernels]
+        subprocess.run(command, check=True, timeout=200)

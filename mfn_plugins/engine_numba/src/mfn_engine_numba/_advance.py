@@ -46,7 +46,7 @@ from mfn_engine_numba._memory import (
     WATCH,
     WATCH_LEFT,
 )
-from mfn_engine_numba._numba import compiled, row_kernel, shifted
+from mfn_engine_numba._numba import compiled, compiled_for, row_kernel, shifted
 from mfn_engine_numba._pcg64 import fill_normal, integer_below, normal, uniform
 from mfn_engine_numba._sweep import count_not_finite
 
@@ -91,7 +91,7 @@ def _foresee_spikes(book: Any, numbers: Any, level: Any) -> None:
 def plan_of(outlook: Any) -> Any:
     """The compiled planning of a model's sweeps."""
 
-    @compiled
+    @compiled_for(outlook)
     def plan_sweep(book: Any, numbers: Any, generator: Any, left: Any) -> Any:
         """Draws the spikes of the next steps, at most `left`, and decides about the next sweep.
 
@@ -192,7 +192,7 @@ def add_noise(book: Any, cells: Any, numbers: Any, generator: Any, noise: Any) -
 def confine_of(confine: Any, close: Any) -> Any:
     """The compiled end of a step with noise."""
 
-    @compiled
+    @compiled_for(confine)
     def confine_all(book: Any, cells: Any) -> None:
         """Step 5 of the contract, for every row, with the halo that follows from it."""
         for row in range(book[ROWS]):

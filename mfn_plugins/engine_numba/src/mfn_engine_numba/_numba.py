@@ -24,6 +24,7 @@ from mfn_engine_numba._memory import CACHE_LINE
 __all__ = [
     "chosen",
     "compiled",
+    "compiled_for",
     "entry",
     "float32_at",
     "float64_at",
@@ -69,6 +70,21 @@ class _WithoutAliases(CompilerBase):  # type: ignore[misc]  # numba has no types
 def compiled(function: F) -> F:
     """Compiles a function at its first use by another one, which compiles it into itself."""
     return njit(**_INNER)(function)  # type: ignore[no-any-return]  # numba has no types
+
+
+def compiled_for(model_function: Any) -> Callable[[F], F]:
+    """Like `compiled`, for a function of this package that is made of a model's functions, of which this is one.
+
+    Compiled functions are known to the linker by module, name, types of arguments, and a number that counts in each
+    process. What two processes have kept on disk for two models would be one function to a third, were it not for the
+    name of the model's module in them.
+    """
+
+    def compile_for(function: F) -> F:
+        function.__qualname__ = f"{model_function.py_func.__module__}.{function.__qualname__}"
+        return compiled(function)
+
+    return compile_for
 
 
 def inlined(function: F) -> F:

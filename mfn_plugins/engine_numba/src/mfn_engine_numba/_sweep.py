@@ -53,6 +53,7 @@ from mfn_engine_numba._memory import (
 from mfn_engine_numba._numba import (
     chosen,
     compiled,
+    compiled_for,
     number_of_key,
     order_key,
     row_kernel,
@@ -166,7 +167,7 @@ def count_not_finite(book: Any, cells: Any, slot: Any, level: Any) -> None:
 def sweep_of(update: Any, kick: Any, confine: Any, close: Any) -> Any:
     """The compiled sweep of a model."""
 
-    @compiled
+    @compiled_for(update)
     def sweep(
         book: Any, cells: Any, numbers: Any, plan: Any, amplitudes: Any, levels: Any, checked: Any, examined: Any
     ) -> None:
