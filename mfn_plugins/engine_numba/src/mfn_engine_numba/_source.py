@@ -18,6 +18,7 @@ from typing import Final
 
 from mfn_engine_numba import _entries
 from mfn_engine_numba._outlook_source import outlook_source
+from mfn_engine_numba._statements import slot_pointers
 from mfn_engine_numba._target import Precision, Target
 from mfn_engine_numba._update_source import update_source
 from mfn_model.dynamics import Dynamics
@@ -64,11 +65,6 @@ def _each(numbers: Iterable[int], name: str) -> str:
     return "".join(f"{name}{number}, " for number in numbers)
 
 
-def _slots(numbers: Iterable[int], slot: str = "slot") -> str:
-    """Pointers to these species of a slot."""
-    return "".join(f"shifted(cells, {slot} + {number} * pitch), " for number in numbers)
-
-
 def _kick_source(dynamics: Dynamics, precision: Precision) -> str:
     head = ["@compiled", "def kick(cells, slot, pitch, columns, c, counters):"]
     if not dynamics.kicks:
@@ -89,7 +85,7 @@ def _kick_source(dynamics: Dynamics, precision: Precision) -> str:
         last.append(f"    counters[{dynamics.counters.index(kick.counter)}] += count{index}")
     for number in sorted({numbers[kick.target] for kick in dynamics.kicks}):
         body.append(f"        cells{number}[i] = s{number}")
-    call = f"    kick_cells({_slots(involved)}columns, c, counters)"
+    call = f"    kick_cells({slot_pointers(involved)}columns, c, counters)"
     return "\n".join([*lines, "    for i in range(columns):", *body, *last, "", "", *head, call])
 
 
@@ -112,7 +108,7 @@ def _confine_source(dynamics: Dynamics, precision: Precision) -> str:
         lines.append(f"    counters[{dynamics.counters.index(CLAMPING)}] += count")
     lines += ["    return strange", "", ""]
     lines += ["@compiled", "def confine(cells, slot, pitch, columns, counters):"]
-    lines.append(f"    return confine_cells({_slots(species)}columns, counters)")
+    lines.append(f"    return confine_cells({slot_pointers(species)}columns, counters)")
     return "\n".join(lines)
 
 

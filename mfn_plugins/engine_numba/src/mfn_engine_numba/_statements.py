@@ -1,8 +1,15 @@
-"""Statements of a generated block, each of which computes one new name."""
+"""Pieces of generated source: statements that each compute one new name, and pointers to the rows of species."""
 
 from __future__ import annotations
 
-__all__ = ["Statements"]
+from collections.abc import Iterable
+
+__all__ = ["Statements", "slot_pointers"]
+
+
+def slot_pointers(numbers: Iterable[int], slot: str = "slot") -> str:
+    """Arguments that point to these species of a slot, each with its comma."""
+    return "".join(f"shifted(cells, {slot} + {number} * pitch), " for number in numbers)
 
 
 class Statements:

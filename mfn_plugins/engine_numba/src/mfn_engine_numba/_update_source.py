@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, Protocol
 
-from mfn_engine_numba._statements import Statements
+from mfn_engine_numba._statements import Statements, slot_pointers
 from mfn_engine_numba._target import Precision, Target
 from mfn_model.dynamics import Dynamics
 from mfn_model.expressions import Binary, Coefficient, Expression, Function, Name, Number, Power, Unary, reduce, walk
@@ -179,8 +179,8 @@ def update_source(dynamics: Dynamics, target: Target) -> str:
         body.append("    if lanes == LANES:")
         body.append("        update_lines(cells, new, above, row, below, pitch, columns, boundary, c)")
         body.append("        return boundary == PERIODIC")
-    slots = "".join(f"shifted(cells, new + {number} * pitch), " for number in range(len(dynamics.species)))
     body.append("    above, row, below = shifted(cells, above), shifted(cells, row), shifted(cells, below)")
+    slots = slot_pointers(range(len(dynamics.species)), "new")
     body.append(f"    update_cells({slots}above, row, below, pitch, columns, lanes, c)")
     body.append("    return False")
     return "\n\n\n".join([*parts, "\n".join(body)])
