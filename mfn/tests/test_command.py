@@ -69,6 +69,19 @@ def test_it_prints_the_tabulated_numbers(row: dict[str, Any]) -> None:
     assert (told["dimension"]["value"] is None) == bool(told["dimension"]["reason"])
 
 
+def test_a_boundary_is_an_option_of_its_own() -> None:
+    arguments = ["--model", "gray_scott", "--steps", "5", "--boundary", "neumann"]
+    told = json.loads(run("--json", *arguments).stdout)
+    expected = mfn.simulate(model="gray_scott", steps=5, boundary="neumann")
+    assert (told["boundary"], told["field"]["mean"]) == ("neumann", expected.statistics.mean)
+    assert "64 × 64 cells, neumann, seed 42" in run(*arguments).stdout
+    refused = run("--set", "boundary=neumann")
+    assert (refused.exit_code, refused.stderr) == (
+        2,
+        "Error: the boundary is no parameter; say --boundary neumann\n",
+    )
+
+
 def test_without_options_it_is_what_simulate_gives() -> None:
     assert json.loads(run("--json").stdout) == mfn.simulate().to_dict()
 
@@ -114,6 +127,15 @@ def test_json_stays_one_object_when_files_are_written_too(tmp_path: Path) -> Non
         (["--spike-probability", "inf"], "spike_probability must be finite, got inf; the bound is 0 <= spike_prob"),
         (["--model", "moss"], "no model 'moss' is known"),
         (["--engine", "abacus"], "no engine 'abacus' is installed; there is: "),
+        (["--set", "steps=5"], "model 'mycelium' has no parameter 'steps'"),
+        (["--set", "seed=5"], "model 'mycelium' has no parameter 'seed'"),
+        (["--set", "progress=5"], "model 'mycelium' has no parameter 'progress'"),
+        (["--set", "alpha=x"], "--set 'alpha=x' has no number and no on or off after its ="),
+        (["--set", "alpha"], "--set 'alpha' is not NAME=VALUE, such as alpha=0.1 or jitter=on"),
+        (["--alpha", "0.1", "--set", "alpha=0.2"], "alpha is given twice, by --alpha and --set alpha=0.2; leave one"),
+        (["--set", "alpha=0.1", "--set", "alpha=0.2"], "alpha is given twice, by --set alpha=0.1 and --set alpha=0.2"),
+        (["--no-turing", "--set", "turing_enabled=on"], "turing_enabled is given twice, by --no-turing and --set"),
+        (["--jitter", "--set", "jitter=off"], "jitter is given twice, by --jitter and --set jitter=off"),
         (["--save", "field.txt"], "field.txt does not end in .npy, which is the format that is written; rename it"),
     ],
 )

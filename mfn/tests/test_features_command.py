@@ -120,7 +120,7 @@ def test_pictures_are_written_and_named(table: Path, tmp_path: Path) -> None:
         (["--adaptive", "6"], "adaptive must be an odd number of pixels of at least 3, got 6"),
         (["--offset", "3"], "offset belongs to adaptive; add the offset to the threshold instead"),
         (["--threshold", "nan"], "threshold must be a finite number, got nan"),
-        (["--scale", "0"], "scale must be a positive number of µm for each pixel, got 0.0"),
+        (["--scale", "0"], "scale must be the µm of a pixel, 1e-12 to 1e+12, got 0.0"),
         (["--page", "2"], "the array has no page 2; there is one page, counted from 1"),
         (["--array", "a"], "an array has a name in an .npz file alone; square.csv is none"),
         (["--overlay", "x.abc"], "x.abc does not end in a known picture format; use one of: "),
@@ -133,6 +133,35 @@ def test_a_value_that_is_refused_is_one_clear_line_and_status_2(table: Path, arg
     assert outcome.stdout == ""
     (line,) = outcome.stderr.splitlines()
     assert line.startswith(f"Error: {said}")
+
+
+def test_what_would_be_written_over_is_known_before_anything_is_read(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="drawing needs matplotlib, an extra")
+    (tmp_path / "photo.png").write_bytes(b"precious")
+    (tmp_path / "link.png").symlink_to(tmp_path / "photo.png")
+    photo, link, other = tmp_path / "photo.png", tmp_path / "link.png", tmp_path / "other.png"
+    for arguments, said in (
+        ([photo, "--overlay", photo], f"--overlay is the file of FILE, {photo}; give it a name of its own"),
+        ([photo, "--plot", link], f"--plot is the file of FILE, {link}; give it a name of its own"),
+        ([photo, "--overlay", other, "--plot", other], f"--plot is the file of --overlay, {other}; give it a name of"),
+    ):
+        outcome = run(*arguments)
+        assert (outcome.exit_code, outcome.stdout) == (2, "")
+        assert outcome.stderr.startswith(f"Error: {said}")
+    assert photo.read_bytes() == b"precious"
+    assert listing(tmp_path) == ["link.png", "photo.png"]
+
+
+def test_a_name_that_is_no_text_is_drawn_and_told_with_signs_in_its_place(table: Path, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="drawing needs matplotlib, an extra")
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/colony-\xff.csv"))
+    try:
+        odd.write_bytes(table.read_bytes())
+    except OSError as refused:
+        pytest.skip(f"this file system takes no such name: {refused}")
+    outcome = run(odd, "--json", "--overlay", tmp_path / "overlay.png", "--plot", tmp_path / "fit.png")
+    assert outcome.exit_code == 0, outcome.output
+    assert json.loads(outcome.stdout)["name"] == "colony-\ufffd.csv"
 
 
 def test_values_that_cannot_be_measured_are_refused(tmp_path: Path) -> None:

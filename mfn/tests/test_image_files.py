@@ -55,6 +55,71 @@ def test_big_endian_and_float_tiffs_are_read(pillow: Any, tmp_path: Path) -> Non
     assert (image.unit, image.kind) == ("1", "32 bit float grey TIFF")
 
 
+def tiff(pixels: npt.NDArray[Any], *, white_is_zero: bool = False, orientation: int = 1) -> bytes:
+    """A TIFF as its specification has it: one strip, not compressed, of whole numbers in little-endian order."""
+    rows, columns = pixels.shape
+    strip = pixels.tobytes()
+    fields = (
+        *((256, columns), (257, rows), (258, 8 * pixels.itemsize), (259, 1), (262, 0 if white_is_zero else 1)),
+        *((273, 8), (274, orientation), (277, 1), (278, rows), (279, len(strip))),
+        (339, 2 if pixels.dtype.kind == "i" else 1),
+    )
+    entries = b"".join(struct.pack("<HHII", tag, 4, 1, value) for tag, value in fields)
+    where = 8 + len(strip)
+    return struct.pack("<2sHI", b"II", 42, where) + strip + struct.pack("<H", len(fields)) + entries + bytes(4)
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32, np.uint8, np.uint16, np.uint32])
+def test_whole_numbers_of_a_tiff_keep_their_sign_and_size(pillow: Any, tmp_path: Path, kind: type) -> None:
+    ends = np.iinfo(kind)
+    pixels = np.linspace(ends.min, ends.max, 35, dtype=kind).reshape(5, 7)
+    path = tmp_path / "numbers.tif"
+    path.write_bytes(tiff(pixels))
+    image = read_image(path)
+    assert np.array_equal(image.frames, pixels)
+    assert (image.unit, image.full_scale) == (("level", ends.max) if kind in (np.uint8, np.uint16) else ("1", 1.0))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.uint16])
+def test_a_tiff_whose_white_is_zero_is_turned_round(pillow: Any, tmp_path: Path, kind: type) -> None:
+    pixels = grey(kind)
+    path = tmp_path / "negative.tif"
+    path.write_bytes(tiff(pixels, white_is_zero=True))
+    assert np.array_equal(read_image(path).frames, np.iinfo(kind).max - pixels)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "jpg"])
+def test_a_photograph_is_turned_as_its_camera_was(pillow: Any, tmp_path: Path, suffix: str) -> None:
+    smooth = np.add.outer(2 * np.arange(32), np.arange(64)).astype(np.uint8)
+    path = tmp_path / f"turned.{suffix}"
+    turned = pillow.Exif()
+    turned[274] = 6  # the first row is at the right
+    pillow.fromarray(smooth).save(path, exif=turned)
+    image = read_image(path)
+    assert image.frames.shape == (64, 32)
+    assert image.frames == pytest.approx(np.rot90(smooth, -1).astype(float), abs=8 if suffix == "jpg" else 0)
+
+
+def test_pixels_of_the_one_transparent_level_are_background_at_either_depth(pillow: Any, tmp_path: Path) -> None:
+    for kind in (np.uint8, np.uint16):
+        pixels = grey(kind)
+        clear = int(pixels[0, 0])
+        image = read_image(saved(pillow, tmp_path / "clear.png", pixels, transparency=clear))
+        assert image.alpha is not None
+        assert np.array_equal(image.alpha == 0.0, pixels == clear)
+        assert np.array_equal(image.frames, pixels)
+
+
+def test_a_palette_may_be_translucent(pillow: Any, tmp_path: Path) -> None:
+    pixels = np.indices((4, 6)).sum(axis=0).astype(np.uint8) % 2
+    picture = pillow.fromarray(pixels).convert("P")
+    picture.putpalette([200, 200, 200, 10, 10, 10])
+    picture.save(tmp_path / "palette.png", transparency=bytes([51, 255]))
+    image = read_image(tmp_path / "palette.png")
+    assert image.alpha is not None
+    assert image.alpha == pytest.approx(np.where(pixels == 0, 0.2, 1.0))
+
+
 def test_a_black_and_white_picture_has_the_levels_of_black_and_white(pillow: Any, tmp_path: Path) -> None:
     pixels = grey() > 100
     image = read_image(saved(pillow, tmp_path / "bits.png", pixels))
@@ -74,10 +139,12 @@ def test_colours_become_luma(pillow: Any, tmp_path: Path) -> None:
     assert read_image(tmp_path / "palette.png").frames == pytest.approx(few @ LUMA)
 
 
-def test_a_grey_picture_in_colour_has_the_same_levels(pillow: Any, tmp_path: Path) -> None:
-    pixels = grey()
+def test_a_grey_picture_in_colour_has_the_same_levels_to_the_last_bit(pillow: Any, tmp_path: Path) -> None:
+    pixels = np.arange(256, dtype=np.uint8).reshape(16, 16)
     image = read_image(saved(pillow, tmp_path / "colour.png", np.repeat(pixels[..., None], 3, axis=2)))
-    assert image.frames == pytest.approx(pixels.astype(float), abs=1e-9)
+    assert np.array_equal(image.frames, pixels)
+    deep = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    assert np.array_equal(image_of_array(np.repeat(deep[..., None], 3, axis=2)).frames, deep)
 
 
 def test_a_jpeg_is_read_nearly_as_it_was(pillow: Any, tmp_path: Path) -> None:
@@ -160,7 +227,18 @@ def test_whole_numbers_in_three_or_four_channels_are_colours(channels: int, kind
     image = image_of_array(pixels)
     assert image.frames == pytest.approx(pixels[..., :3] @ LUMA)
     assert (image.alpha is None) == (channels == 3)
-    assert image.full_scale == np.iinfo(kind).max
+    assert (image.unit, image.full_scale) == ("level", np.iinfo(kind).max)
+    swapped = image_of_array(pixels.astype(pixels.dtype.newbyteorder(">")))
+    assert np.array_equal(swapped.frames, image.frames)
+    assert (swapped.unit, swapped.full_scale) == (image.unit, image.full_scale)
+    grey_alone = image_of_array(pixels[..., 0].astype(pixels.dtype.newbyteorder(">")))
+    assert (grey_alone.unit, grey_alone.full_scale) == ("level", np.iinfo(kind).max)
+
+
+@pytest.mark.parametrize("page", [True, 1.0, "1"])
+def test_a_page_is_a_whole_number(page: Any) -> None:
+    with pytest.raises(ValueError, match=f"page must be a whole number, got {page!r}"):
+        image_of_array(np.zeros((2, 5, 4)), page=page)
 
 
 def test_numbers_in_three_columns_are_no_colours() -> None:
@@ -194,6 +272,8 @@ def test_a_table_of_numbers_is_read_whatever_separates_them(tmp_path: Path, text
         ("1,2\n3,x\n", r"line 2: could not convert string to float: 'x'"),
         ("1,2\n\n3\n", "line 3: 1 numbers, where line 1 has 2"),
         ("a,b\n1,2\n", "line 1: could not convert"),
+        ("\t2\t3\n\t5\t6\n", "line 1: could not convert string to float: ''"),
+        ("1\t2\t3\n\t5\t6\n", "line 2: could not convert string to float: ''"),
     ],
 )
 def test_a_table_that_is_none_is_refused_with_the_line(tmp_path: Path, text: str, message: str) -> None:
@@ -219,6 +299,8 @@ def test_a_table_in_another_encoding_is_refused(tmp_path: Path) -> None:
         (np.array([["a"]]), "an image holds real numbers, got type <U1"),
         (np.zeros((2, 2), complex), "an image holds real numbers, got type complex128"),
         (np.array([[None]]), "an image holds real numbers, got type object"),
+        (np.zeros((2, 2), "m8[s]"), r"an image holds real numbers, got type timedelta64\[s\]"),
+        (np.ma.masked_less(np.eye(2), 0.5), r"got a masked array; give its \.filled"),
     ],
 )
 def test_an_array_that_is_no_image_is_refused(values: npt.NDArray[Any], message: str) -> None:
@@ -262,8 +344,14 @@ def test_a_file_that_was_cut_off_is_refused_at_every_length(pillow: Any, tmp_pat
 
 def test_damaged_bytes_never_raise_anything_else(pillow: Any, tmp_path: Path) -> None:
     rng = np.random.default_rng(5)
-    for suffix in ("png", "tif", "jpg"):
-        path = saved(pillow, tmp_path / f"damaged.{suffix}", grey(shape=(20, 30)))
+    for suffix in ("png", "tif", "jpg", "npy", "npz"):
+        path = tmp_path / f"damaged.{suffix}"
+        if suffix == "npy":
+            np.save(path, grey(shape=(20, 30)))
+        elif suffix == "npz":
+            np.savez_compressed(path, grey(shape=(20, 30)) // 16)
+        else:
+            saved(pillow, path, grey(shape=(20, 30)))
         whole = np.frombuffer(path.read_bytes(), dtype=np.uint8)
         for _ in range(150):
             damaged = whole.copy()
@@ -273,6 +361,25 @@ def test_damaged_bytes_never_raise_anything_else(pillow: Any, tmp_path: Path) ->
                 assert isinstance(read_image(path), Image)
             except UnreadableError:
                 continue
+
+
+@pytest.mark.parametrize("shape", ["(1000000000000000000000, 5)", "(True, True)", "(-1, 5)", "(5,", "5"])
+def test_an_array_file_with_an_odd_shape_is_refused(tmp_path: Path, shape: str) -> None:
+    header = f"{{'descr': '<f8', 'fortran_order': False, 'shape': {shape}, }}".encode()
+    path = tmp_path / "odd.npy"
+    path.write_bytes(b"\x93NUMPY\x01\x00" + struct.pack("<H", len(header)) + header + bytes(400))
+    with pytest.raises(UnreadableError, match=r"odd.npy"):
+        read_image(path)
+
+
+def test_an_archive_in_which_a_byte_was_changed_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "changed.npz"
+    np.savez_compressed(path, np.random.default_rng(1).integers(0, 9, (60, 60)))
+    whole = path.read_bytes()
+    for place in range(120, 1000, 40):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 0x5A]) + whole[place + 1 :])
+        with pytest.raises(UnreadableError, match=r"changed.npz is no .npz file of numbers"):
+            read_image(path)
 
 
 def test_a_name_of_no_known_kind_is_refused_with_those_that_there_are(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ import pytest
 
 import mfn
 from mfn.measurement import Measurement, UnreadableError, features, mask_of
-from mfn_model.features import extended_features, extract_features
+from mfn_model.features import component_sizes, extended_features, extract_features
 
 
 @pytest.fixture(scope="module")
@@ -74,10 +74,16 @@ def test_a_scale_turns_lengths_into_micrometres_and_areas_into_their_square() ->
         assert estimate["value"] == in_pixels["dimensions"][name]["value"]
 
 
-@pytest.mark.parametrize("scale", [0, -1.0, math.nan, math.inf, "x"])
+@pytest.mark.parametrize("scale", [0, -1.0, math.nan, math.inf, "x", True, 9e-13, 1.1e12, 10**400])
 def test_a_scale_that_is_none_is_refused(scale: Any) -> None:
-    with pytest.raises(ValueError, match="scale must be a positive number of µm for each pixel, got"):
+    with pytest.raises(ValueError, match=r"scale must be the µm of a pixel, 1e-12 to 1e\+12, got"):
         features(disc(10), scale=scale)
+
+
+def test_the_largest_scale_leaves_numbers_that_json_can_hold() -> None:
+    for scale in (1e-12, 1e12):
+        told = features(disc(33), scale=scale).to_dict()
+        assert json.loads(json.dumps(told, allow_nan=False))["mask"]["area"] > 0.0
 
 
 def test_the_mask_comes_back_from_json() -> None:
@@ -117,6 +123,16 @@ def test_a_saved_field_is_measured_as_the_simulation_measures_it(tmp_path: Path)
     assert measured.features.V_mean == pytest.approx(result.statistics.mean_mv, rel=1e-13)
     assert (measured.unit, measured.threshold_words) == ("mV", "above -60 mV")
     assert measured.mask.sum() == result.statistics.active_cells > 0
+
+
+def test_the_threshold_of_activity_has_the_same_features_however_it_is_asked_for() -> None:
+    field = np.random.default_rng(1).normal(-0.055, 0.01, (40, 50))
+    unasked, asked = features(field, volts=True), features(field, volts=True, threshold=-60)
+    assert asked.features == unasked.features
+    for name, above in (("low", -0.06), ("med", -0.05), ("high", -0.04)):
+        assert getattr(unasked.features, f"N_clusters_{name}") == component_sizes(field > above).size
+    another = features(field, volts=True, threshold=-60.5).features
+    assert another.N_clusters_high != unasked.features.N_clusters_high
 
 
 def test_a_threshold_for_potentials_is_in_millivolts() -> None:

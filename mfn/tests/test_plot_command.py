@@ -69,6 +69,12 @@ def test_a_column_of_a_sweep_is_drawn(tmp_path: Path) -> None:
         (["field", "f.png", "--limits", "3:1"], 2, "limits must be two finite"),
         (["field", "f.png", "--set", "alpha"], 2, "--set 'alpha' is not NAME=VALUE"),
         (["field", "f.png", "--set", "alpha=0.1,0.2"], 2, "has 2 values; a picture shows one run"),
+        (["field", "f.png", "--set", "steps=5"], 2, "model 'mycelium' has no parameter 'steps'"),
+        (["strip", "f.png", "--set", "every=5"], 2, "model 'mycelium' has no parameter 'every'"),
+        (["field", "f.png", "--set", "alpha=0.1", "--set", "alpha=0.2"], 2, "--set alpha=… is given twice; leave one"),
+        (["field", "f.png", "--set", "boundary=neumann"], 2, "the boundary is no parameter; say --boundary neumann"),
+        (["strip", "f.png", "--boundary", "open"], 2, "boundary 'open' is not one of model 'mycelium'"),
+        (["field", "f.png", "--boundary", "open"], 2, "boundary 'open' is not one of model 'mycelium'"),
         (["field", "f.png", "--set", "alpha=0.3"], 2, "alpha is out of range"),
         (["field", "f.png", "missing.npy"], 1, "missing.npy: no such file or directory"),
         (["field", "none/f.png"], 1, "none/f.png: no such file or directory"),
@@ -95,7 +101,8 @@ def test_what_cannot_be_drawn_is_one_line(
 @pytest.mark.parametrize(
     ("content", "said"),
     [
-        (b"no array", "is not a .npy file of numbers"),
+        (b"no array", "is no .npy file of numbers"),
+        (b"\x93NUMPY\x01\x00\x08\x00{'descr'", "is no .npy file of numbers"),
         (np.array([["a"]]), "does not hold one array of numbers"),
         (np.zeros((2, 2, 2)), "a field has rows and columns, got an array of shape (2, 2, 2)"),
         (np.full((2, 2), np.nan), "the field holds 4 values that are not finite"),

@@ -16,6 +16,7 @@ import pytest
 from rich.console import Console
 
 import mfn
+from mfn.measurement import features
 from mfn_model import FieldSpec, FieldState
 
 
@@ -65,7 +66,9 @@ def test_the_dict_is_json_with_the_documented_keys(result: mfn.SimulationResult)
         "pot_std_mV",
     } <= told.keys()
     assert told["parameters"]["alpha"] == 0.1
-    assert told["dimension"].keys() == {"value", "reason", "r_squared", "scales", "counts"}
+    assert told["boundary"] == "periodic"
+    measured = features(result.field, volts=True).to_dict()
+    assert told["dimension"] == measured["dimension"]
 
 
 def test_an_undefined_dimension_is_none_with_a_reason_beside_the_legacy_zero(result: mfn.SimulationResult) -> None:
@@ -80,6 +83,8 @@ def test_a_defined_dimension_comes_with_its_fit() -> None:
     assert told["value"] == pytest.approx(2.0)
     assert told["reason"] is None
     assert told["r_squared"] == pytest.approx(1.0)
+    assert told["interval"] == pytest.approx([2.0, 2.0])
+    assert told["standard_error"] == pytest.approx(0.0, abs=1e-12)
     assert len(told["scales"]) == len(told["counts"]) >= 2
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import mfn
-from mfn_model import SpecError, reference_mycelium
+from mfn_model import SpecError, mycelium_rd_spec, reference_mycelium, reference_mycelium_rd
 
 TABLE = json.loads((Path(__file__).parent / "data" / "mycelium.json").read_text())
 SMALL = {"seed": 7, "grid_size": 16, "steps": 23}
@@ -39,6 +39,36 @@ def test_the_state_is_that_of_the_plain_evaluation() -> None:
     assert result.state.species.keys() == plain.species.keys() == {"activator", "inhibitor"}
     for name, values in plain.species.items():
         np.testing.assert_array_equal(result.state.species[name], values)
+
+
+def test_parameters_may_come_by_name_or_as_arguments() -> None:
+    expected = mfn.simulate(**SMALL, alpha=0.1, jitter=True)
+    for arguments in ({"parameters": {"alpha": 0.1, "jitter": True}}, {"parameters": {"alpha": 0.1}, "jitter": True}):
+        assert mfn.simulate(**SMALL, **arguments).field.tobytes() == expected.field.tobytes()
+        *_, last = mfn.stream(**SMALL, **arguments)
+        assert last.field.tobytes() == expected.field.tobytes()
+    with pytest.raises(SpecError, match="model 'mycelium' has no parameter 'steps'"):
+        mfn.simulate(parameters={"steps": 3})
+    with pytest.raises(ValueError, match="alpha stands in parameters and beside them; leave one out"):
+        mfn.simulate(parameters={"alpha": 0.1}, alpha=0.2)
+
+
+@pytest.mark.parametrize("boundary", ["periodic", "neumann", "dirichlet"])
+def test_a_run_has_the_boundary_that_is_asked_for(boundary: str) -> None:
+    arguments = {"seed": 7, "grid_size": 16, "steps": 20, "model": "mycelium_rd", "boundary": boundary}
+    result = mfn.simulate(**arguments)
+    plain = reference_mycelium_rd(mycelium_rd_spec(seed=7, grid_size=16, boundary=boundary), 20)
+    np.testing.assert_array_equal(result.field, plain.field)
+    assert result.spec.boundary == result.to_dict()["boundary"] == boundary
+    *_, last = mfn.stream(**arguments)
+    assert last.field.tobytes() == result.field.tobytes()
+    assert mfn.simulate(**SMALL).spec.boundary == "periodic"
+
+
+def test_a_boundary_that_the_model_does_not_know_is_refused_with_those_that_it_knows() -> None:
+    for call in (mfn.simulate, mfn.stream):
+        with pytest.raises(SpecError, match=r"boundary 'neuman' is not one of model .*; did you mean 'neumann'"):
+            call(model="mycelium_rd", boundary="neuman")
 
 
 @pytest.mark.parametrize("every", [1, 5, 23, 1000])

@@ -157,6 +157,23 @@ def test_incomplete_gradients_are_named_and_can_be_discarded() -> None:
     assert len(collected.gradients()) == 1
 
 
+def test_the_length_is_forgotten_with_the_last_complete_gradient_unless_it_was_asked_for() -> None:
+    collected = GradientAccumulator(max_bytes=10_000)
+    collected.add("a", [1.0, 2.0], last=True)
+    collected.add("b", [3.0, 4.0], last=True)
+    assert collected.discard("a")
+    with pytest.raises(ValueError, match="has 3 values where 2 are expected"):
+        collected.add("c", [1.0, 2.0, 3.0], last=True)
+    assert collected.discard("b")
+    assert collected.coordinates is None
+    collected.add("c", [1.0, 2.0, 3.0], last=True)
+    assert collected.coordinates == 3
+    asked = GradientAccumulator(max_bytes=10_000, coordinates=2)
+    asked.add("a", [1.0, 2.0], last=True)
+    assert asked.discard("a")
+    assert asked.coordinates == 2
+
+
 def test_an_empty_gradient_cannot_be_completed() -> None:
     collected = GradientAccumulator(max_bytes=10_000)
     with pytest.raises(ValueError, match="client 'a' has no values; at least one is needed"):

@@ -10,7 +10,12 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from mfn_model import estimate_dimension
+from mfn_model.dimension import (
+    DimensionEstimate,
+    estimate_dimension,
+    information_dimension,
+    offset_averaged_dimension,
+)
 
 Mask = npt.NDArray[np.bool_]
 Points = npt.NDArray[np.complex128]
@@ -37,6 +42,19 @@ def gasket(side: int) -> Points:
     for digit in range(1, digits + 1):
         points = (points[:, np.newaxis] + corners / 2**digit).ravel()
     return points
+
+
+@cache
+def sponge(side: int) -> Points:
+    """Points of Sierpinski's carpet in the unit square, at least one in every cell of a grid of so many."""
+    cells = 3 ** math.ceil(math.log(side, 3))
+    places = (np.arange(cells) + 0.5) / cells
+    mask = np.ones((cells, cells), dtype=bool)
+    for level in range(1, round(math.log(cells, 3)) + 1):
+        middle = np.floor(places * 3**level).astype(int) % 3 == 1
+        mask &= ~np.logical_and.outer(middle, middle)
+    rows, columns = np.nonzero(mask)
+    return np.asarray((columns + 1j * rows) / cells)
 
 
 @cache
@@ -81,6 +99,31 @@ def test_it_is_known_to_three_hundredths_wherever_a_set_lies(
         assert estimate.value == pytest.approx(dimension, abs=0.03), placement
         assert estimate.r_squared is not None
         assert estimate.r_squared > 0.999, placement
+
+
+@pytest.mark.parametrize(("side", "tolerance"), [(64, 0.15), (256, 0.08)])
+@pytest.mark.parametrize(("shape", "dimension"), [(koch, KOCH), (gasket, TRIANGLE), (straight, 1.0)])
+def test_in_few_cells_it_is_off_by_what_is_said(
+    shape: Callable[[int], Points], dimension: float, side: int, tolerance: float
+) -> None:
+    for placement in placements(30, side):
+        found = estimate_dimension(drawn(shape(side), side, **placement)).value
+        assert found == pytest.approx(dimension, abs=tolerance), placement
+
+
+@pytest.mark.parametrize(("side", "tolerance"), [(64, 0.35), (256, 0.2), (1024, 0.1)])
+def test_a_carpet_that_ends_inside_is_off_by_what_is_said_and_by_windows_half_of_that(
+    side: int, tolerance: float
+) -> None:
+    worst: dict[Callable[..., DimensionEstimate], float] = {}
+    for placement in placements(8, side):
+        mask = drawn(sponge(side), side, **placement)
+        for estimator in (estimate_dimension, offset_averaged_dimension, information_dimension):
+            off = abs(float(estimator(mask).value or 0.0) - CARPET)
+            assert off < tolerance, placement
+            worst[estimator] = max(worst.get(estimator, 0.0), off)
+    assert worst[estimate_dimension] > 0.03
+    assert worst[information_dimension] < 0.6 * worst[estimate_dimension]
 
 
 @pytest.mark.parametrize("side", [128, 243, 256, 400, 512, 729, 1000, 1024, 2187])

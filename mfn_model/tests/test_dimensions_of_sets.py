@@ -30,6 +30,9 @@ OVER_ALL_POSITIONS: tuple[Estimator, ...] = (
 )
 EVERY: tuple[Estimator, ...] = (estimate_dimension, *OVER_ALL_POSITIONS)
 
+LARGEST = {12: (6, 7), 20: (10, 9), 32: (12, 9), 64: (12, 17), 96: (12, 25), 200: (25, 51)}
+"""By default, for each side: the largest square, and the side of the largest window."""
+
 CARPET, TRIANGLE, KOCH = math.log(8) / math.log(3), math.log(3) / math.log(2), math.log(4) / math.log(3)
 
 
@@ -351,3 +354,12 @@ def test_windows_that_cannot_be_are_refused(arguments: dict[str, int], message: 
 def test_box_sizes_that_cannot_be_are_refused(arguments: dict[str, int], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         offset_averaged_dimension(np.ones((32, 40), dtype=bool), **arguments)
+
+
+@pytest.mark.parametrize("side", LARGEST)
+def test_the_largest_scale_is_an_eighth_of_the_side_and_more_where_that_gives_few(side: int) -> None:
+    full = np.ones((side, side), dtype=bool)
+    square, window = LARGEST[side]
+    assert offset_averaged_dimension(full).scales[-1] == square
+    for estimator in (information_dimension, correlation_dimension):
+        assert estimator(full).scales[-1] == window

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from scipy import stats
 
 from mfn_model import mycelium_rd_spec, reference_mycelium_rd
 from mfn_model.features import (
@@ -200,6 +201,50 @@ def test_a_constant_field_has_neither_shape_nor_change(value: float) -> None:
     assert features.T_stable == 1
     assert dict(features.undefined)["V_skew"] == "all values are equal"
     assert np.isfinite(features.as_array()).all()
+
+
+@pytest.mark.parametrize("unit", ["1", "level"])
+def test_values_have_a_shape_however_small_their_unit_makes_them(unit: str) -> None:
+    values = np.random.default_rng(2).gamma(2.0, size=(20, 30))
+    config = FeatureConfig(unit=unit, factor=1.0, threshold_low=0.5, threshold_medium=1.0, threshold_high=2.0)
+    expected = extract_features(values, config)
+    assert expected.V_skew == pytest.approx(stats.skew(values.ravel()))
+    assert expected.V_kurt == pytest.approx(stats.kurtosis(values.ravel()))
+    for scale in (1e-30, 1e-12, 1e12):
+        features = extract_features(values * scale, config)
+        assert (features.V_skew, features.V_kurt) == pytest.approx((expected.V_skew, expected.V_kurt))
+        assert "V_skew" not in dict(features.undefined)
+    rounded = 1e6 + np.zeros((20, 30))
+    rounded[3, 4] = np.nextafter(1e6, 2e6)
+    assert dict(extract_features(rounded, config).undefined)["V_skew"] == "the values differ by rounding alone"
+
+
+def test_potentials_that_hardly_differ_have_no_shape() -> None:
+    noise = np.random.default_rng(2).normal(size=(20, 30))
+    for spread, defined in ((0.9e-13, False), (1.2e-13, True)):  # volts
+        features = extract_features(-0.001 + spread * noise / noise.std())
+        assert ("V_skew" not in dict(features.undefined)) == defined
+        if not defined:
+            assert (features.V_skew, features.V_kurt) == (0.0, 0.0)
+            assert dict(features.undefined)["V_kurt"] == "the standard deviation is at most 1e-10 mV"
+
+
+def test_a_step_is_quiet_below_the_threshold_and_not_at_it() -> None:
+    history = np.zeros((12, 2, 2))
+    history[1::2, 0] = 1.0  # the standard deviation of every change is one half, exactly
+    config = FeatureConfig(
+        unit="1", factor=1.0, threshold_low=0.5, threshold_medium=1.0, threshold_high=2.0, stability_window=3
+    )
+    for threshold, stable_at in ((0.5, 12), (math.nextafter(0.5, 1.0), 1)):
+        features = extract_features(history, dataclasses.replace(config, stability_threshold=threshold))
+        assert features.T_stable == stable_at
+
+
+def test_a_masked_array_is_refused_for_it_would_lose_its_mask() -> None:
+    masked = np.ma.masked_greater(np.random.default_rng(1).random((4, 5)), 0.5)
+    for measure in (extract_features, extended_features):
+        with pytest.raises(ValueError, match=r"got a masked array; give its \.filled"):
+            measure(masked)
 
 
 def test_an_undefined_dimension_is_zero_and_told() -> None:

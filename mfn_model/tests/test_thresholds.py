@@ -89,6 +89,15 @@ def test_a_flat_image_has_no_objects_by_its_local_mean_whatever_rounding_does() 
             assert not mask[5:, 5:].any()
 
 
+def test_a_flat_window_has_no_objects_beside_what_is_bright() -> None:
+    image = np.full((40, 40), 0.1)
+    image[:8, :8] = 1000.0
+    mask, *_ = ThresholdSettings(adaptive=5).over(image).masks()
+    assert mask.any()
+    assert not mask[:, 10:].any()
+    assert not mask[10:].any()
+
+
 def test_uneven_light_is_no_object_by_the_local_mean() -> None:
     light = np.linspace(0.0, 200.0, 100)[None, :] * np.ones((60, 1))
     spots = light.copy()

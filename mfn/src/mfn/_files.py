@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["replacing", "require_writable", "sync_directory"]
+__all__ = ["replacing", "require_apart", "require_writable", "sync_directory"]
 
 
 @contextmanager
@@ -36,6 +36,20 @@ def replacing(target: Path) -> Iterator[BinaryIO]:
         raise OSError(failed.errno, failed.strerror, str(target)) from failed
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def require_apart(paths: Mapping[str, Path | None]) -> None:
+    """Find out now whether one of these would be written over another; `None` are those that were not asked for.
+
+    Raises:
+        ValueError: two of them are one file; it names both as the mapping does.
+    """
+    known: dict[Path, str] = {}
+    for name, path in paths.items():
+        if path is not None:
+            other = known.setdefault(path.resolve(), name)
+            if other != name:
+                raise ValueError(f"{name} is the file of {other}, {path}; give it a name of its own")
 
 
 def require_writable(target: Path) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import base64
-import math
+import os
 import zlib
 from dataclasses import replace
 from functools import cached_property
-from numbers import Real
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +36,9 @@ __all__ = ["Measurement", "UnreadableError", "features", "mask_of"]
 
 ACTIVE_MV = -60.0
 """Threshold of potentials in mV where none is given."""
+
+SCALES = (1e-12, 1e12)
+"""Bounds of the side of a pixel in µm: far beyond them the squares of areas leave the range of float64."""
 
 
 @frozen(kw_only=True, eq=False, repr=False)
@@ -232,7 +234,8 @@ def features(
     Args:
         source: a path, or an array. Pictures are PNG, TIFF and JPEG (they need Pillow, the extra `images`); arrays
             `.npy`, `.npz`; tables of numbers `.csv`, `.tsv`, `.txt`. Colours become luma (0.2126 R + 0.7152 G +
-            0.0722 B, of the values as stored), transparent pixels background. Whole numbers of 8 or 16 bits in three
+            0.0722 B, of the values as stored), transparent pixels background, and what an orientation tag says is done.
+            Whole numbers of 8 or 16 bits in three
             or four channels are colours; any other array of three axes is a history of frames, of which the last is
             measured and all give the features of change.
         threshold: objects are brighter than this, in the unit of the values: levels of a picture as stored, numbers of
@@ -242,7 +245,7 @@ def features(
         adaptive: the threshold is the mean of a window of that many pixels a side around each pixel, odd, at least 3.
         offset: by how much a pixel must be beyond the local mean, with `adaptive`.
         invert: objects are darker than the threshold.
-        scale: side of a pixel in µm; lengths are then in µm and areas in µm², otherwise both in cells.
+        scale: side of a pixel in µm, 1e-12 to 1e12; lengths are then in µm and areas in µm², otherwise both in cells.
         page: page of a TIFF or frame of a history, from 1; without it the first of a TIFF.
         array: name of the array in an `.npz` of several.
         volts: the values are potentials in volts, as `SimulationResult.save` writes them, and are told in mV.
@@ -256,8 +259,8 @@ def features(
             there, or values are NaN or infinite.
         OSError: the file cannot be read.
     """
-    if scale is not None and not (_positive(scale)):
-        raise ValueError(f"scale must be a positive number of µm for each pixel, got {scale!r}")
+    if scale is not None and not _is_scale(scale):
+        raise ValueError(f"scale must be the µm of a pixel, {SCALES[0]:g} to {SCALES[1]:g}, got {scale!r}")
     chosen = threshold is not None or percentile is not None or otsu or adaptive is not None
     if volts and not chosen:
         threshold = ACTIVE_MV
@@ -265,7 +268,9 @@ def features(
         value=threshold, percentile=percentile, otsu=otsu, adaptive=adaptive, offset=offset, invert=invert
     )
     if isinstance(source, (str, Path)):
-        name, image = Path(source).name, read_image(Path(source), page=page, array=array)
+        # A name that is no UTF-8 can be read, but neither be drawn nor stand in JSON.
+        name = os.fsencode(Path(source).name).decode("utf-8", "replace")
+        image = read_image(Path(source), page=page, array=array)
     elif array is not None:
         raise ValueError("an array has a name in an .npz file alone; leave `array` out")
     else:
@@ -290,7 +295,8 @@ def features(
         accumulator.add(_against_background(frame, image, invert=invert))
     values = accumulator.last
     beyond = settings.over(values)
-    masks = beyond.masks() if chosen or invert or not volts else None
+    # Potentials above the threshold of activity have two more of their own, however that threshold was asked for.
+    masks = None if volts and settings.value == ACTIVE_MV and not invert else beyond.masks()
     active = values > config.threshold_low if masks is None else masks[0]
     return Measurement(
         name=name,
@@ -318,5 +324,8 @@ def _against_background(frame: npt.NDArray[Any], image: Image, *, invert: bool) 
     return frame * image.alpha + background * (1.0 - image.alpha)
 
 
-def _positive(number: object) -> bool:
-    return isinstance(number, Real) and math.isfinite(number) and float(number) > 0.0
+def _is_scale(number: object) -> bool:
+    least, largest = SCALES
+    if isinstance(number, bool) or not isinstance(number, (int, float, np.integer, np.floating)):
+        return False
+    return bool(least <= number <= largest)

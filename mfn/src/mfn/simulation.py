@@ -120,6 +120,7 @@ class SimulationResult:
             "engine": self.engine,
             "seed": self.spec.seed,
             "grid_size": self.spec.grid_size,
+            "boundary": self.spec.boundary,
             "steps": int(self.step),
             "parameters": dict(self.spec.parameters),
             "growth_events": int(self.growth_events),
@@ -141,9 +142,12 @@ class SimulationResult:
             "dimension": {
                 "value": _finite(dimension.value),
                 "reason": dimension.reason,
+                "interval": None if dimension.interval is None else list(dimension.interval),
+                "standard_error": _finite(dimension.standard_error),
                 "r_squared": _finite(dimension.r_squared),
                 "scales": [float(scale) for scale in dimension.scales],
                 "counts": [int(count) for count in dimension.counts],
+                "entropies": list(dimension.entropies),
             },
             "pot_min_mV": _finite(statistics.minimum_mv),
             "pot_max_mV": _finite(statistics.maximum_mv),
@@ -167,9 +171,10 @@ class SimulationResult:
     def rows(self) -> list[tuple[str, str]]:
         """Names and values as a person reads them, one line each."""
         parameters = ", ".join(f"{name} {_shown(value)}" for name, value in self.spec.parameters.items())
+        edge = "" if self.spec.boundary == "periodic" else f", {self.spec.boundary}"
         rows = [
             ("model", f"{self.spec.model} on engine {self.engine}"),
-            ("grid", f"{self.spec.grid_size} × {self.spec.grid_size} cells, seed {self.spec.seed}"),
+            ("grid", f"{self.spec.grid_size} × {self.spec.grid_size} cells{edge}, seed {self.spec.seed}"),
             ("parameters", parameters),
             ("steps", f"{self.step}, with {self.growth_events} growth events"),
         ]
@@ -232,9 +237,11 @@ def simulate(
     steps: int = 64,
     *,
     model: str = "mycelium",
+    boundary: str = "",
     engine: str = "auto",
     progress: Progress | None = None,
-    **parameters: float | bool,
+    parameters: Mapping[str, float | bool] | None = None,
+    **further: float | bool,
 ) -> SimulationResult:
     """Simulate one field and return its last state.
 
@@ -243,16 +250,21 @@ def simulate(
         grid_size: cells along each side, at least 1.
         steps: explicit Euler steps, at least 0; 0 gives the initial field.
         model: name of a field model.
+        boundary: of the grid, one of those that the model knows, such as `periodic`, `neumann` or `dirichlet`; empty
+            for the model's own.
         engine: name of an engine, or `auto` for the fastest installed one.
         progress: called now and then with the steps done and `steps`.
-        parameters: of the model; for `mycelium`: `alpha` (0.18, 0 < α ≤ 0.25), `spike_probability` (0.25),
-            `turing_enabled` (True), `turing_threshold` (0.75), `jitter` (False), `jitter_variance` (0.0005 V²).
+        parameters: of the model by their names, any that are.
+        further: the same as arguments, where the name is none of those above; for `mycelium`: `alpha` (0.18, 0 < α ≤
+            0.25), `spike_probability` (0.25), `turing_enabled` (True), `turing_threshold` (0.75), `jitter` (False),
+            `jitter_variance` (0.0005 V²).
 
     Raises:
         mfn_model.SpecError: values are out of their bounds, or no such engine is installed; it lists every one. A
             `ValueError`.
+        ValueError: a parameter is given in both ways.
     """
-    spec, name, backend = _checked(seed, grid_size, steps, model, engine, parameters)
+    spec, name, backend = _checked(seed, grid_size, steps, model, boundary, engine, _united(parameters, further))
     steps = int(steps)
     session = backend.open(spec)
     try:
@@ -273,8 +285,10 @@ def stream(
     *,
     every: int = 10,
     model: str = "mycelium",
+    boundary: str = "",
     engine: str = "auto",
-    **parameters: float | bool,
+    parameters: Mapping[str, float | bool] | None = None,
+    **further: float | bool,
 ) -> Iterator[SimulationResult]:
     """Iterate over the frames of one trajectory: after every `every` steps, and after the last.
 
@@ -284,11 +298,11 @@ def stream(
 
     Raises:
         mfn_model.SpecError: as `simulate`.
-        ValueError: `every` is less than 1.
+        ValueError: `every` is less than 1, or a parameter is given in both ways.
     """
     if isinstance(every, bool) or not isinstance(every, Integral) or every < 1:
         raise ValueError(f"every must be a whole number of at least 1, got {every!r}")
-    spec, name, backend = _checked(seed, grid_size, steps, model, engine, parameters)
+    spec, name, backend = _checked(seed, grid_size, steps, model, boundary, engine, _united(parameters, further))
     return _frames(spec, name, backend, int(steps), int(every))
 
 
@@ -317,18 +331,41 @@ def _frames(spec: FieldSpec, engine: str, backend: Backend, steps: int, every: i
         session.close()
 
 
+def _united(
+    parameters: Mapping[str, float | bool] | None, further: Mapping[str, float | bool]
+) -> dict[str, float | bool]:
+    if parameters is None:
+        return dict(further)
+    if twice := sorted(parameters.keys() & further.keys()):
+        raise ValueError(f"{', '.join(twice)} stands in parameters and beside them; leave one out")
+    return {**parameters, **further}
+
+
 def _checked(
-    seed: int, grid_size: int, steps: int, model: str, engine: str, parameters: Mapping[str, float | bool]
+    seed: int,
+    grid_size: int,
+    steps: int,
+    model: str,
+    boundary: str,
+    engine: str,
+    parameters: Mapping[str, float | bool],
 ) -> tuple[FieldSpec, str, Backend]:
     """The specification and the engine for it, once everything that is wrong has been gathered."""
     find_model(model)
-    violations = list(FieldSpec.violations(model=model, grid_size=grid_size, seed=seed, parameters=parameters))
+    asked: dict[str, Any] = {
+        "model": model,
+        "grid_size": grid_size,
+        "seed": seed,
+        "parameters": parameters,
+        "boundary": boundary,
+    }
+    violations = list(FieldSpec.violations(**asked))
     if isinstance(steps, bool) or not isinstance(steps, Integral) or steps < 0:
         message = f"steps must be a whole number of at least 0, got {steps!r}"
         violations.append(BoundViolation(field="steps", value=steps, bound="0 <= steps", message=message))
     if violations:
         raise SpecError(violations)
-    spec = FieldSpec(model=model, grid_size=grid_size, seed=seed, parameters=parameters)
+    spec = FieldSpec(**asked)
     name, backend = engine_for(spec, engine)
     return spec, name, backend
 

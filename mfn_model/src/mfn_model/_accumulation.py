@@ -20,8 +20,10 @@ Values = npt.NDArray[np.float64]
 Masks = Sequence[npt.ArrayLike]
 """Three masks, for the low, the medium and the high threshold."""
 
-FLAT = 1e-10
-"""A standard deviation up to this is none: skewness and kurtosis of such values are rounding."""
+FLAT_MV = 1e-10
+"""A standard deviation of potentials up to this, in mV, is none."""
+ROUNDING = 1e-14
+"""So is one of other values up to this share of the largest of them: it is what rounding leaves."""
 
 
 class FeatureAccumulator:
@@ -88,7 +90,8 @@ class FeatureAccumulator:
         low, medium, high = self._masks(masks)
         estimate = box_counting_legacy(low, config.min_box, config.max_box, config.num_scales)
         mean, std = mean_and_std(self._last)
-        skew, kurtosis = _shape(self._last, mean, std)
+        flat = _flatness(self._last, std, config.unit)
+        skew, kurtosis = _shape(self._last, mean, std) if flat is None else (0.0, 0.0)
         sizes = component_sizes(low, connectivity=config.connectivity, periodic=config.periodic)
         areas = sizes * config.cell_length**2
         undefined = []
@@ -98,8 +101,8 @@ class FeatureAccumulator:
         elif len(set(estimate.counts)) == 1:
             r_squared = None  # a flat line explains no variation, since there is none
             undefined.append(("D_r2", "boxes of all sizes are equally many"))
-        if std <= FLAT:
-            undefined += [(name, "all values are equal") for name in ("V_skew", "V_kurt")]
+        if flat is not None:
+            undefined += [(name, flat) for name in ("V_skew", "V_kurt")]
         if self._frames == 1:
             undefined += [(name, "one frame has no history") for name in ("dV_mean", "dV_max", "T_stable", "E_trend")]
         return FeatureVector(
@@ -164,10 +167,12 @@ class FeatureAccumulator:
 
 def checked_values(field: npt.ArrayLike, factor: float) -> Values:
     """The field as float64 in the unit of the features, a new array; `ValueError` for what cannot be measured."""
+    if isinstance(field, np.ma.MaskedArray):
+        raise ValueError("a field has a number in every cell, got a masked array; give its .filled(…)")
     array = np.asarray(field)
     if array.ndim != 2 or array.size == 0:
         raise ValueError(f"a field is a matrix with at least one cell, got shape {array.shape}")
-    if not (np.issubdtype(array.dtype, np.number) or array.dtype == np.bool_) or np.iscomplexobj(array):
+    if array.dtype.kind not in "buif":
         raise ValueError(f"a field holds real numbers, got type {array.dtype}")
     with np.errstate(over="ignore", invalid="ignore"):  # what overflows is found below
         values = array.astype(np.float64) * factor
@@ -193,10 +198,17 @@ def checked_masks(masks: Masks, shape: tuple[int, ...]) -> tuple[npt.NDArray[np.
     return found
 
 
+def _flatness(values: Values, std: float, unit: str) -> str | None:
+    """Why values with this standard deviation have no skewness; `None` where they have one."""
+    if std == 0.0:
+        return "all values are equal"
+    if unit == "mV":
+        return f"the standard deviation is at most {FLAT_MV:g} mV" if std <= FLAT_MV else None
+    return "the values differ by rounding alone" if std <= ROUNDING * float(np.abs(values).max()) else None
+
+
 def _shape(values: Values, mean: float, std: float) -> tuple[float, float]:
-    """Skewness and excess kurtosis."""
-    if std <= FLAT:
-        return 0.0, 0.0
+    """Skewness and excess kurtosis of values that are not flat."""
     standard = (values - mean) / std
     squares = standard * standard
     return float(np.mean(squares * standard)), float(np.mean(squares * squares)) - 3.0

@@ -55,9 +55,9 @@ class FeatureVector:
     V_std: float
     """Population standard deviation (V)."""
     V_skew: float
-    """Skewness, m₃/σ³; 0 where σ ≤ 1e-10."""
+    """Skewness, m₃/σ³; 0 where values are equal but for rounding, in mV where σ ≤ 1e-10."""
     V_kurt: float
-    """Excess kurtosis, m₄/σ⁴ − 3; 0 where σ ≤ 1e-10."""
+    """Excess kurtosis, m₄/σ⁴ − 3; 0 where the skewness is."""
     dV_mean: float  # noqa: N815 - ΔV, the name of the feature
     """Mean |ΔV| between frames, over all frames and cells (V/step); 0 for one frame."""
     dV_max: float  # noqa: N815 - ΔV, the name of the feature

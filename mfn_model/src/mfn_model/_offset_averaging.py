@@ -33,8 +33,10 @@ def offset_averaged_dimension(
     be like what lies within, so that a full mask has 2 on any grid. With `periodic`, boxes go on at the opposite edge,
     and the value does not change when the mask is rolled.
 
-    Cells count as points at their centres, without an area: a row of cells has 1 and a single cell 0 exactly; an
-    oblique line that steps over corners has gaps for the smallest boxes, and 0.97 to 1. Undefined, with a reason, for
+    Cells count as points at their centres, without an area: with `periodic`, and otherwise `max_box` cells and more
+    from the edge, a row of cells has 1 and a single cell 0 exactly. What lies along the edge itself has up to 0.3 more,
+    since it is taken to go on beyond it. An oblique line that steps over corners has gaps for the smallest boxes, and
+    0.97 to 1. Undefined, with a reason, for
     an empty mask and for a grid too small for two sizes. Raises `ValueError` when the mask is not a matrix, `min_box`
     is below 1, or `max_box` is below `min_box` or exceeds the shorter side.
     """

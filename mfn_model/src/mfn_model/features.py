@@ -59,10 +59,10 @@ def extract_features(
     `masks` are used instead of the thresholds, as in `FeatureAccumulator.features`, which gives the same features for
     frames that come one by one.
 
-    Raises `ValueError` for another number of axes, no cells or frames, values that are NaN, infinite or too large for
-    their squares, and a `max_box` beyond the shorter side.
+    Raises `ValueError` for another number of axes, no cells or frames, masked arrays, values that are NaN, infinite or
+    too large for their squares, and a `max_box` beyond the shorter side.
     """
-    frames = np.asarray(field)
+    frames = np.asanyarray(field)  # a masked array stays one, and is refused
     if frames.ndim not in (2, 3) or frames.size == 0:
         raise ValueError(
             f"a field has rows and columns, a history frames before them, and neither is empty; got {frames.shape}"

@@ -88,6 +88,16 @@ async def test_without_a_threshold_potentials_above_minus_sixty_millivolts_are_a
     assert close(reply.active_fraction, float((FIELD > -0.060).mean()))
 
 
+async def test_the_threshold_of_activity_has_the_same_features_however_it_is_asked_for(served: Any) -> None:
+    noisy, options = FIELD + 0.008, pb.FeatureOptions()
+    unasked = await measured(served, noisy, features=options)
+    for asked in ({"threshold": pb.Threshold(value=-0.060)}, {"threshold_volts": -0.060}):
+        reply = await measured(served, noisy, features=options, **asked)
+        assert reply.features == unasked.features
+    another = await measured(served, noisy, features=options, threshold=pb.Threshold(value=-0.0601))
+    assert another.features != unasked.features
+
+
 @pytest.mark.parametrize(
     ("threshold", "method", "value", "mask"),
     [

@@ -51,7 +51,7 @@ def features(
     known before the work begins, and nothing is written then.
     """
     with refusing():
-        _check_files(overlay, fit)
+        _check_files(file, overlay, fit)
         measured = _measured(file, connectivity=int(connectivity), **arguments)
         if fit is not None and measured.averaged_dimension.value is None:
             raise click.ClickException(f"there is no fit to draw: {measured.averaged_dimension.reason}")
@@ -68,12 +68,14 @@ def features(
             click.echo(f"wrote {path}")
 
 
-def _check_files(*pictures: Path | None) -> None:
-    """Find out what cannot be written before anything is measured."""
-    for path in pictures:
+def _check_files(source: Path, overlay: Path | None, fit: Path | None) -> None:
+    """Find out what cannot be written, and what would be lost by it, before anything is measured."""
+    from mfn._files import require_apart, require_writable
+
+    require_apart({"FILE": source, "--overlay": overlay, "--plot": fit})
+    for path in (overlay, fit):
         if path is not None:
             from mfn._figures import picture_format
-            from mfn._files import require_writable
 
             picture_format(path)
             require_writable(path)

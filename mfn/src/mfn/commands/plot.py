@@ -129,14 +129,29 @@ def sweep(table: Path, column: str, picture: Path, over: str | None, by: str | N
 def _simulated(run: RunOptions) -> SimulationResult:
     from mfn.simulation import simulate
 
-    return simulate(run.seed, run.grid_size, run.steps, model=run.model, engine=run.engine, **run.parameters())
+    return simulate(
+        run.seed,
+        run.grid_size,
+        run.steps,
+        model=run.model,
+        boundary=run.boundary,
+        engine=run.engine,
+        parameters=run.parameters(),
+    )
 
 
 def _frames(run: RunOptions, every: int) -> Sequence[SimulationResult]:
     from mfn.simulation import stream
 
     frames = stream(
-        run.seed, run.grid_size, run.steps, every=every, model=run.model, engine=run.engine, **run.parameters()
+        run.seed,
+        run.grid_size,
+        run.steps,
+        every=every,
+        model=run.model,
+        boundary=run.boundary,
+        engine=run.engine,
+        parameters=run.parameters(),
     )
     return list(frames)
 
@@ -144,11 +159,13 @@ def _frames(run: RunOptions, every: int) -> Sequence[SimulationResult]:
 def _loaded(file: Path) -> npt.NDArray[np.float64]:
     import numpy as np
 
+    from mfn._image_files import mapped_array
+
     try:
-        found = np.load(file, allow_pickle=False)
-    except (ValueError, EOFError) as wrong:
-        raise ValueError(f"{file} is not a .npy file of numbers, as mfn simulate --save writes them") from wrong
-    if not isinstance(found, np.ndarray) or found.dtype.kind not in "fiub":
+        found = mapped_array(file)
+    except ValueError as wrong:
+        raise ValueError(f"{wrong}; give one that mfn simulate --save wrote") from wrong
+    if found.dtype.kind not in "fiub":
         raise ValueError(f"{file} does not hold one array of numbers")
     return found.astype(np.float64)
 

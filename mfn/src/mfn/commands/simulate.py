@@ -9,16 +9,13 @@ from typing import TYPE_CHECKING
 
 import click
 
+from mfn.commands._refusal import Refused
+from mfn.commands._run_options import assigned
+
 if TYPE_CHECKING:
     from mfn.simulation import SimulationResult
 
 __all__ = ["simulate"]
-
-
-class _Refused(click.ClickException):
-    """A value that is refused, told in one line, with the exit status of a command line that cannot be read."""
-
-    exit_code = 2
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -31,6 +28,7 @@ class _Refused(click.ClickException):
 @click.option("--jitter", is_flag=True, help="Add noise to every cell at every step.")
 @click.option("--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Any parameter of the model.")
 @click.option("--model", default="mycelium", show_default=True, help="Field model; `mfn models` lists them.")
+@click.option("--boundary", default="", help="Of the grid; the model's own unless given.")
 @click.option("--engine", default="auto", show_default=True, help="Compute engine; auto takes the fastest.")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")
 @click.option("--save", type=click.Path(path_type=Path), metavar="FILE", help="Write the field, in volts, as .npy.")
@@ -45,6 +43,7 @@ def simulate(
     jitter: bool,
     assignments: tuple[str, ...],
     model: str,
+    boundary: str,
     engine: str,
     as_json: bool,
     save: Path | None,
@@ -58,18 +57,20 @@ def simulate(
     from mfn_model import SpecError
 
     _check_files(save, picture)
-    # What was not given is left to the model, which need not have such a parameter.
-    given = {
-        "alpha": alpha,
-        "spike_probability": spike_probability,
-        "turing_enabled": False if no_turing else None,
-        "jitter": jitter or None,
-    }
-    parameters = {name: value for name, value in given.items() if value is not None} | _assigned(assignments)
+    parameters = _parameters(
+        {
+            "alpha": ("--alpha", alpha),
+            "spike_probability": ("--spike-probability", spike_probability),
+            "turing_enabled": ("--no-turing", False if no_turing else None),
+            "jitter": ("--jitter", jitter or None),
+        },
+        assignments,
+    )
     try:
-        result = _run(seed, grid_size, steps, model, engine, parameters, watched=not as_json and sys.stderr.isatty())
+        watched = not as_json and sys.stderr.isatty()
+        result = _run(seed, grid_size, steps, model, boundary, engine, parameters, watched=watched)
     except SpecError as wrong:
-        raise _Refused(str(wrong)) from wrong
+        raise Refused(str(wrong)) from wrong
     except MemoryError:
         raise click.ClickException(f"a grid of {grid_size} × {grid_size} cells does not fit into memory") from None
     try:
@@ -90,16 +91,28 @@ def simulate(
             click.echo(f"wrote {path}")
 
 
-def _assigned(assignments: tuple[str, ...]) -> dict[str, float | bool]:
-    """Parameters by name, from texts NAME=VALUE."""
+def _parameters(
+    options: dict[str, tuple[str, float | bool | None]], assignments: tuple[str, ...]
+) -> dict[str, float | bool]:
+    """Parameters by name: those of options, by the option and its value, and those of texts NAME=VALUE.
+
+    What was not given is left to the model, which need not have such a parameter.
+    """
     switches = {"true": True, "on": True, "false": False, "off": False}
-    found: dict[str, float | bool] = {}
+    found = {name: value for name, (_, value) in options.items() if value is not None}
+    given = {name: options[name][0] for name in found}
     for text in assignments:
-        name, _, value = (part.strip() for part in text.partition("="))
+        try:
+            name, value = assigned(text)
+        except ValueError as wrong:
+            raise Refused(str(wrong)) from wrong
+        if name in given:
+            raise Refused(f"{name} is given twice, by {given[name]} and --set {text}; leave one out")
+        given[name] = f"--set {text}"
         try:
             found[name] = switches[value.lower()] if value.lower() in switches else float(value)
         except ValueError:
-            raise _Refused(f"--set {text!r} is not NAME=VALUE, such as alpha=0.1 or jitter=on") from None
+            raise Refused(f"--set {text!r} has no number and no on or off after its =") from None
     return found
 
 
@@ -118,7 +131,7 @@ def _check_files(save: Path | None, picture: Path | None) -> None:
             picture_format(picture)
             require_writable(picture)
     except ValueError as wrong:
-        raise _Refused(str(wrong)) from wrong
+        raise Refused(str(wrong)) from wrong
     except ImportError as missing:
         raise click.ClickException(str(missing)) from missing
     except OSError as failed:
@@ -130,6 +143,7 @@ def _run(
     grid_size: int,
     steps: int,
     model: str,
+    boundary: str,
     engine: str,
     parameters: dict[str, float | bool],
     *,
@@ -138,7 +152,7 @@ def _run(
     from mfn.simulation import simulate as run
 
     if not watched:
-        return run(seed, grid_size, steps, model=model, engine=engine, progress=None, **parameters)
+        return run(seed, grid_size, steps, model=model, boundary=boundary, engine=engine, parameters=parameters)
     from rich.console import Console
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -149,7 +163,9 @@ def _run(
         def show(done: int, _: int) -> None:
             bar.update(task, completed=done)
 
-        return run(seed, grid_size, steps, model=model, engine=engine, progress=show, **parameters)
+        return run(
+            seed, grid_size, steps, model=model, boundary=boundary, engine=engine, progress=show, parameters=parameters
+        )
 
 
 def _print(result: SimulationResult) -> None:

@@ -73,6 +73,7 @@ class GradientAccumulator:
             problems += integer_problems("coordinates", coordinates, 1)
         refuse(problems)
         self._max_bytes = max_bytes
+        self._asked = coordinates
         self._coordinates = coordinates
         self._dtype = np.dtype(dtype)
         if self._dtype not in (np.dtype(np.float64), np.dtype(np.float32)):
@@ -124,11 +125,16 @@ class GradientAccumulator:
             self._coordinates = held + len(piece)
 
     def discard(self, client: Hashable) -> bool:
-        """Forgets what this client sent, complete or not, and says whether there was anything."""
+        """Forgets what this client sent, complete or not, and says whether there was anything.
+
+        With the last complete gradient goes the length that all were to have, unless one was asked for.
+        """
         gradient = self._gradients.pop(client, None)
         if gradient is None:
             return False
         self._used -= len(gradient.values) + _CLIENT_BYTES
+        if gradient.complete and not any(each.complete for each in self._gradients.values()):
+            self._coordinates = self._asked
         return True
 
     def gradients(self) -> tuple[FloatArray, ...]:

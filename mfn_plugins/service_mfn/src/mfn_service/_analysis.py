@@ -99,16 +99,17 @@ class Analysis:
 
     def _threshold(self) -> _Active:
         header, field = self._header, self._field
-        if not header.HasField("threshold") and self._unit == POTENTIAL:
-            value = float(effective(header, "threshold_volts"))
-            used = pb.ThresholdUsed(method="fixed", value=value, unit=self._unit)
-            mask = active_mask(field, value)
-            if value == ACTIVE_THRESHOLD:
-                return _Active(mask=mask, used=used, masks=None)
-            return _Active(mask=mask, used=used, masks=self._beyond(ThresholdSettings(value=value)).masks())
-        beyond = self._beyond(_settings(header.threshold))
-        masks = beyond.masks()
+        potential = self._unit == POTENTIAL
+        if potential and not header.HasField("threshold"):
+            settings = ThresholdSettings(value=float(effective(header, "threshold_volts")))
+        else:
+            settings = _settings(header.threshold)
+        beyond = self._beyond(settings)
         used = pb.ThresholdUsed(method=beyond.method, value=beyond.value, unit=self._unit)
+        # Potentials above the threshold of activity have two more of their own, however that threshold was asked for.
+        if potential and settings.value == ACTIVE_THRESHOLD and not settings.invert:
+            return _Active(mask=active_mask(field), used=used, masks=None)
+        masks = beyond.masks()
         return _Active(mask=masks[0], used=used, masks=masks)
 
     def _beyond(self, settings: ThresholdSettings) -> Threshold:
