@@ -32,12 +32,23 @@ class Listener:
 class Token:
     secret: Secret = setting(help="token")
 
+class Part:
+    services = addresses = ()
+
+    async def start(self, *_):
+        raise AssertionError("a check starts nothing")
+
 def make(config, context):
-    raise ValueError("not made by a check")
+    return Part()
+
+def make_listener(config, context):
+    if config.listen.startswith("192.0.2."):
+        raise ValueError(f"the certificate for {config.listen} is missing")
+    return Part()
 
 @hookimpl
 def mfn_transports():
-    return [ComponentSpec(name="wire", config=Listener, factory=make, summary="a transport", scope="shared")]
+    return [ComponentSpec(name="wire", config=Listener, factory=make_listener, summary="a transport", scope="shared")]
 
 @hookimpl
 def mfn_services():
@@ -154,8 +165,18 @@ def test_check_measures_the_engines_and_says_how_long_the_largest_call_lasts(
     assert "steady 5e+08 estimated by the engine 0.002 s" in lines
 
     code, out, err = run("check", "-c", str(file), "--set", "engines.steady.present=false")
-    assert (code, err) == (0, "")
-    assert "steady failed: OSError: no such device" in [" ".join(line.split()) for line in out.splitlines()]
+    assert (code, out) == (2, "")
+    assert err == "1 problem in the configuration:\n  engines.steady: no such device\n"
+
+
+def test_check_reports_what_cannot_be_made_as_serve_does(file: Path) -> None:
+    allowed = ["anonymous", "anonymous-beyond-loopback", "plaintext-beyond-loopback"]
+    settings = ["--set", "transports.wire.listen=192.0.2.1:1", "--set", f"server.allow={json.dumps(allowed)}"]
+    told = [run(command, "-c", str(file), *settings) for command in ("check", "serve")]
+    assert told[0] == told[1]
+    code, out, err = told[0]
+    assert (code, out) == (2, "")
+    assert err == ("1 problem in the configuration:\n  transports.wire: the certificate for 192.0.2.1:1 is missing\n")
 
 
 @pytest.mark.parametrize("command", ["check", "serve"])

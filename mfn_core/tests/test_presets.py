@@ -49,7 +49,7 @@ def test_what_a_preset_sets_is_in_force_and_the_rest_is_told(install: Callable[.
     file = tmp_path / "mfn.toml"
     done = run("config", "init", "--preset", "odd", file)
     assert done.exit_code == 0, done.stderr
-    assert done.stdout.splitlines()[1:] == ["before it can be served:", "  count to three"]
+    assert done.stdout.splitlines()[1:] == ["before it can be checked and served:", "  count to three"]
     text = file.read_text()
     assert text.startswith("# For odd jobs.\n")
     settings = tomllib.loads(text)

@@ -144,7 +144,7 @@ def test_writing_closes_a_file_that_was_open_to_others(keys_file: Path) -> None:
 
 
 def test_a_missing_file_is_told_with_the_remedy(tmp_path: Path) -> None:
-    with pytest.raises(KeysFileError, match=r"does not exist; append a key") as caught:
+    with pytest.raises(KeysFileError, match=r"does not exist; make a key, or correct the path") as caught:
         load_keys(tmp_path / "none.toml")
     assert isinstance(caught.value.__cause__, FileNotFoundError)
 

@@ -13,7 +13,7 @@ from attrs import evolve
 
 from mfn_auth_hmac import HmacAuthenticator
 from mfn_core import Call, Code, ComponentContext, Metadata, MfnError, Peer, Request, Shape
-from mfn_core.config import ServerSettings
+from mfn_core.config import ConfigError, ServerSettings
 from mfn_core.execution import ComputePool
 from mfn_core.operation import Catalogue
 from mfn_core.testing.auth import AuthenticatorSuite, Headers
@@ -290,7 +290,30 @@ def test_the_keys_file_is_reported_whole(tmp_path: Path) -> None:
     bad = tmp_path / "keys.toml"
     bad.write_text('[[keys]]\nid = "a b"\nsecret = "short"\n')
     bad.chmod(0o600)
-    with pytest.raises(ValueError, match="id") as refused:
+    with pytest.raises(ConfigError) as refused:
         make_authenticator(HmacSettings(keys_file=bad), context)
-    assert "secret" in str(refused.value)
+    assert {each.path for each in refused.value.problems} == {"auth.hmac.keys_file"}
+    told = [each.message for each in refused.value.problems]
+    for name in ("id", "secret", "principal", "roles", "status"):
+        assert any(each.startswith(f"{bad}: keys[0].{name}: ") for each in told), name
     assert "short" not in str(refused.value)
+
+
+def test_a_keys_file_that_is_missing_or_empty_is_told_with_the_command_that_makes_it(tmp_path: Path) -> None:
+    from mfn_auth_hmac.authenticator import HmacSettings, make_authenticator
+
+    context = ComponentContext(
+        name="hmac",
+        server=ServerSettings(),
+        worker=0,
+        compute=ComputePool({}),
+        catalogue=Catalogue(),
+        log=logging.getLogger("test"),
+    )
+    (tmp_path / "empty.toml").touch(mode=0o600)
+    for name, why in (("none.toml", "does not exist"), ("empty.toml", "holds no key")):
+        with pytest.raises(ConfigError) as refused:
+            make_authenticator(HmacSettings(keys_file=tmp_path / name), context)
+        (problem,) = refused.value.problems
+        assert (problem.path, why in problem.message) == ("auth.hmac.keys_file", True)
+        assert problem.remedy == f"run: mfn keys new -f {tmp_path / name} --principal NAME"

@@ -13,6 +13,7 @@ import pytest
 from mfn_core import ConfigError
 from mfn_core.assembly import plan
 from mfn_core.config import Document, decode
+from mfn_core.server import assemble
 from mfn_transport_asgi._binding import HeldAddress, probe
 from mfn_transport_asgi._envoy.bootstrap import bootstrap
 from mfn_transport_asgi._envoy.host import EnvoyHost
@@ -177,3 +178,23 @@ async def test_outside_its_worker_the_transport_does_not_start() -> None:
 
     with pytest.raises(OSError, match="start the server with `mfn serve`"):
         await AsgiTransport("asgi", AsgiSettings()).start(Dispatcher(()))
+
+
+def test_files_that_are_missing_are_problems_of_the_configuration_by_their_paths(tmp_path: Path) -> None:
+    tables = {
+        "server": {"plugins": ["transport_asgi"], "allow": ["anonymous"]},
+        "transports": {
+            "asgi": {
+                "listen": "127.0.0.1:0",
+                "server": "uvicorn",
+                "tls": {"certificate": "none.pem", "key": "none.key"},
+            }
+        },
+    }
+    with pytest.raises(ConfigError) as refused:
+        assemble(Document(tables=tables, base_dir=tmp_path, source="test"))
+    found = {problem.path: problem.message for problem in refused.value.problems}
+    assert found == {
+        "transports.asgi.tls.certificate": f"{tmp_path / 'none.pem'}: no such file or directory",
+        "transports.asgi.tls.key": f"{tmp_path / 'none.key'}: no such file or directory",
+    }

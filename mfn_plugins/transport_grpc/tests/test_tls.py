@@ -17,7 +17,9 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from mfn_client.raw import RawClient, RpcFailed
+from mfn_core.config import ConfigError, Document
 from mfn_core.operation import Shape
+from mfn_core.server import assemble
 from mfn_core.testing.process import ServerProcess
 from mfn_core.testing.suite_service import Script, path_of
 from mfn_transport_grpc import GrpcTransport, TlsSettings
@@ -198,3 +200,17 @@ async def test_a_transport_does_not_start_with_certificates_that_do_not_match(
     with pytest.raises(OSError, match="is not the key of the certificate"):
         await transport.start(dispatcher)
     assert transport.addresses == ()
+
+
+def test_files_that_are_missing_are_problems_of_the_configuration_by_their_paths(tmp_path: Path) -> None:
+    tables = {
+        "server": {"plugins": ["transport_grpc"], "allow": ["anonymous", "anonymous-beyond-loopback"]},
+        "transports": {"grpc/public": {"listen": "0.0.0.0:1", "tls": {"certificate": "none.pem", "key": "none.key"}}},
+    }
+    with pytest.raises(ConfigError) as refused:
+        assemble(Document(tables=tables, base_dir=tmp_path, source="test"))
+    found = {problem.path: problem.message for problem in refused.value.problems}
+    assert found['transports."grpc/public".tls.certificate'].endswith(
+        "none.pem cannot be read: No such file or directory"
+    )
+    assert found['transports."grpc/public".tls.key'].endswith("none.key cannot be read: No such file or directory")

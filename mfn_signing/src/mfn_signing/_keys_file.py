@@ -126,7 +126,7 @@ def _read(path: str | os.PathLike[str]) -> str:
         finally:
             os.close(descriptor)
     except FileNotFoundError as error:
-        raise KeysFileError(source, ["does not exist; append a key to make it, or correct the path"]) from error
+        raise KeysFileError(source, ["does not exist; make a key, or correct the path"]) from error
     except OSError as error:
         raise KeysFileError(source, [f"cannot be read: {_reason(error)}"]) from error
     if len(data) > MAX_KEYS_FILE_BYTES:

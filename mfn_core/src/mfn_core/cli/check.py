@@ -15,6 +15,7 @@ from mfn_core.cli._output import Table, show
 
 if TYPE_CHECKING:
     from mfn_core.assembly import Plan
+    from mfn_core.server import Server
 
 __all__ = ["check"]
 
@@ -28,24 +29,30 @@ LIMITS = ("min_grid", "max_grid", "max_steps", "max_cell_steps", "compute_thread
 def check(config: Path | None, overrides: tuple[str, ...], as_json: bool) -> None:
     """Say what a configuration would run, or everything that is wrong with it.
 
-    Opens no port. Its engines are measured for a moment (server.calibration_seconds). Exit status 2 when something is
-    wrong.
+    Opens no port, but makes everything: keys and certificates must be there. Its engines are measured for a moment
+    (server.calibration_seconds). Exit status 2 when something is wrong.
     """
     with problems_on_stderr(), tempfile.TemporaryDirectory(prefix="mfn-check-") as directory:
         document = load(config, overrides, Path(directory))
-        from mfn_core.assembly import plan
+        from mfn_core.server import assemble
 
-        described = _describe(plan(document))
+        # Everything is made as a server makes it, and nothing started: keys and certificates are read, no port opened.
+        server = assemble(document)
+        try:
+            described = _describe(server)
+        finally:
+            server.compute.shutdown()
     if as_json:
         click.echo(json.dumps(described, indent=2, ensure_ascii=False))
     else:
         show(_tables(described))
 
 
-def _describe(plan: Plan) -> dict[str, Any]:
+def _describe(made: Server) -> dict[str, Any]:
     from mfn_core.components import ComponentKind
     from mfn_core.config import plain
 
+    plan = made.plan
     server = plain(plan.server)
     transports = plan.of(ComponentKind.TRANSPORT)
     return {
@@ -75,7 +82,7 @@ def _describe(plan: Plan) -> dict[str, Any]:
             for transport in transports
         ],
         "server": server,
-        "engines": describe_engines(plan),
+        "engines": describe_engines(made),
         "cache": plain(plan.cache),
     }
 

@@ -180,6 +180,6 @@ def init(path: Path, plugins: tuple[str, ...], preset: str | None) -> None:
         raise click.ClickException(f"{path} cannot be written: {failed.strerror or failed}") from failed
     click.echo(f"wrote {path}; look at it, then: mfn check -c {path}")
     if chosen is not None and chosen.needs:
-        click.echo("before it can be served:")
+        click.echo("before it can be checked and served:")
         for line in chosen.needs:
             click.echo(f"  {line}")

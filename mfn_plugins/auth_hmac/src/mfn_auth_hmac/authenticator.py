@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+import shlex
 import time
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
@@ -14,7 +15,7 @@ from mfn_auth_hmac.keysfile import KeysFile
 from mfn_auth_hmac.legacy import LegacyAuthenticator, load_legacy_keys
 from mfn_auth_hmac.replay import ReplayMemory, ReplayMemoryFull
 from mfn_core import Call, Code, ComponentContext, Metadata, MfnError, Principal, setting, unauthenticated
-from mfn_core.config import between
+from mfn_core.config import ConfigError, Problem, between, join_path
 from mfn_signing import (
     ACTIVE,
     HEADERS,
@@ -162,20 +163,30 @@ def make_authenticator(settings: HmacSettings, context: ComponentContext) -> Hma
     """The factory of the component.
 
     Raises:
-        ValueError: the keys file cannot be used; names every problem in it.
+        ConfigError: the keys file cannot be used; names every problem in it.
+        ValueError, OSError: nor can that of scheme v1.
     """
     keys_file = KeysFile(settings.keys_file, context.log)
+    path = join_path(join_path("auth", context.name), "keys_file")
     try:
         keys = keys_file.load()
     except KeysFileError as wrong:
-        raise ValueError(str(wrong)) from wrong
+        # Where there is no file yet, one key makes it.
+        remedy = "" if settings.keys_file.exists() else _make_a_key(settings.keys_file)
+        messages = [f"{wrong.source}: {problem}" for problem in wrong.problems]
+        raise ConfigError([Problem(path=path, message=each, remedy=remedy) for each in messages]) from wrong
     if not keys:
-        raise ValueError(f"{settings.keys_file} holds no key, so that no call could be made; run `mfn keys new`")
+        message = f"{settings.keys_file} holds no key, so that no call could be made"
+        raise ConfigError([Problem(path=path, message=message, remedy=_make_a_key(settings.keys_file))])
     legacy: LegacyAuthenticator | None = None
     if settings.v1_keys_file is not None:
         legacy = LegacyAuthenticator(load_legacy_keys(settings.v1_keys_file))
         context.log.warning("scheme v1 is on: its keys travel in the clear, and it signs neither method nor body")
     return HmacAuthenticator(keys, replay_capacity=settings.replay_capacity, keys_file=keys_file, legacy=legacy)
+
+
+def _make_a_key(path: Path) -> str:
+    return f"run: mfn keys new -f {shlex.quote(str(path))} --principal NAME"
 
 
 def _headers(metadata: Metadata) -> list[str] | None:

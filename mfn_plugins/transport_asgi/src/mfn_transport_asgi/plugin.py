@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from mfn_core import ComponentContext, ComponentSpec, hookimpl
 from mfn_core.components import ComponentKind
-from mfn_core.config import Problem
+from mfn_core.config import ConfigError, Problem, join_path
 from mfn_grpc import HEALTH, REFLECTION
 from mfn_transport_asgi._available import missing
 from mfn_transport_asgi._settings import AsgiSettings
@@ -121,8 +121,13 @@ def _http3(path: str, settings: AsgiSettings, workers: int) -> Iterable[Problem]
 
 def _transport(config: AsgiSettings, context: ComponentContext) -> Transport:
     from mfn_transport_asgi._carrier import carrier_of
+    from mfn_transport_asgi._tls_files import tls_problems
     from mfn_transport_asgi._transport import AsgiTransport
 
+    wrong = [] if config.tls is None else [each.partition(": ") for each in tls_problems(config.tls)]
+    if wrong:
+        path = join_path("transports", context.name)
+        raise ConfigError([Problem(path=f"{path}.{setting}", message=why) for setting, _, why in wrong])
     carrier = carrier_of(context.name, config, workers=context.server.workers, allow=context.server.allow)
     return AsgiTransport(context.name, config, context.catalogue, carrier)
 

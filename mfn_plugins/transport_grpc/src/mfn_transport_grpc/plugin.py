@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from mfn_core.components import ComponentContext, ComponentKind, ComponentSpec
-from mfn_core.config import Problem
+from mfn_core.config import ConfigError, Problem, join_path
 from mfn_core.hookspecs import hookimpl
 from mfn_grpc import HEALTH, REFLECTION
 from mfn_transport_grpc._environment import ENVIRONMENT
@@ -20,8 +20,13 @@ __all__ = ["mfn_check", "mfn_services", "mfn_transports"]
 
 
 def _make(settings: GrpcSettings, context: ComponentContext) -> GrpcTransport:
+    from mfn_transport_grpc._tls import tls_problems
     from mfn_transport_grpc._transport import GrpcTransport
 
+    wrong = [] if settings.tls is None else [each.partition(": ") for each in tls_problems(settings.tls)]
+    if wrong:
+        path = join_path("transports", context.name)
+        raise ConfigError([Problem(path=f"{path}.{setting}", message=why) for setting, _, why in wrong])
     return GrpcTransport(settings, context)
 
 
