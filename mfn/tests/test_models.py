@@ -329,3 +329,55 @@ def test_an_assignment_that_says_nothing_is_refused(text: str) -> None:
 def test_switches_can_be_assigned() -> None:
     row = json.loads(simulated("--set", "jitter=on", "--set", "turing_enabled=false", "--grid", 8, "--json").stdout)
     assert (row["parameters"]["jitter"], row["parameters"]["turing_enabled"]) == (True, False)
+
+
+CLASHING = """
+from mfn_core import hookimpl
+from mfn_model import FieldModel, Kick, Parameter, Species, Uniform
+
+MODEL = FieldModel(
+    name="clashing",
+    summary="names that columns have, too",
+    species=(
+        Species(
+            name="u", unit="1", description="d", diffusion="0.1", reaction="-V_std * u - steps * u", initial=Uniform()
+        ),
+    ),
+    parameters=(
+        Parameter(name="steps", default=0.01, unit="1/step", description="decay", minimum=0.0, maximum=1.0),
+        Parameter(name="V_std", default=0.02, unit="1", description="decay", minimum=0.0, maximum=1.0),
+        Parameter(name="eaten", default=0.02, unit="1", description="nothing", minimum=0.0, maximum=1.0),
+    ),
+    kicks=(
+        Kick(species="u", above="0.2", target="u", amount="-0.1", counter="V_max"),
+        Kick(species="u", above="0.3", target="u", amount="-0.1", counter="eaten"),
+    ),
+    boundary="periodic",
+    source="the test that declares it",
+)
+
+@hookimpl
+def mfn_models():
+    return [MODEL]
+"""
+
+
+def test_a_table_tells_parameters_and_counters_from_its_own_columns(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow", reason="sweeps write Parquet, an extra")
+    site.install("model_clashing", CLASHING)
+    monkeypatch.setenv("PYTHONPATH", str(site.path))
+    asked = {"steps": [0.01, 0.5], "V_std": [0.0, 0.25]}
+    table = mfn.sweep(
+        asked, model="clashing", engine="numpy", seeds=1, grid_size=8, steps=5, output=tmp_path / "swept"
+    ).to_pydict()
+    assert (table["steps"], table["parameter.steps"]) == ([5] * 4, [0.01, 0.01, 0.5, 0.5])
+    assert (table["parameter.V_std"], table["parameter.eaten"]) == ([0.0, 0.25, 0.0, 0.25], [0.02] * 4)
+    first = mfn.simulate(
+        seed=1, grid_size=8, steps=5, model="clashing", engine="numpy", parameters={"steps": 0.01, "V_std": 0.0}
+    )
+    assert table["counter.V_max"][0] == first.state.counters["V_max"] > 0
+    assert table["eaten"][0] == first.state.counters["eaten"]
+    assert table["V_std"][0] == pytest.approx(first.field.std())
+    assert table["V_max"][0] == pytest.approx(first.field.max())

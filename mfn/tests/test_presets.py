@@ -173,21 +173,23 @@ def test_an_existing_file_is_never_overwritten(tmp_path: Path) -> None:
 
 def test_what_must_be_done_first_is_said(directory: Path) -> None:
     told = run("config", "init", "--preset", "prod", directory / "mfn.toml").stdout
-    assert "before it can be served:" in told
+    assert "before it can be checked and served:" in told
     assert "mfn keys new --principal NAME" in told
     assert "tls/server.pem" in told
-    assert "before it can be served" not in run("config", "init", "--preset", "dev", directory / "dev.toml").stdout
+    assert "before it can be checked" not in run("config", "init", "--preset", "dev", directory / "dev.toml").stdout
 
 
 def test_production_without_its_certificate_does_not_start(directory: Path) -> None:
     file = written("prod", directory)
     (directory / "tls" / "server.pem").unlink()
-    done = subprocess.run(
-        [sys.executable, "-m", "mfn_core", "serve", "-c", str(file), "--set", "transports.grpc.listen=127.0.0.1:0"],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=60,
-    )
-    assert done.returncode == 2
-    assert "server.pem" in done.stderr
+    for command in ("serve", "check"):
+        done = subprocess.run(
+            [sys.executable, "-m", "mfn_core", command, "-c", str(file), "--set", "transports.grpc.listen=127.0.0.1:0"],
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+        assert done.returncode == 2
+        assert "transports.grpc.tls.certificate: " in done.stderr
+        assert "server.pem" in done.stderr

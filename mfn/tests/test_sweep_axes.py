@@ -73,6 +73,9 @@ def test_a_range_has_the_nearest_float_of_every_exact_value(first: Any, last: An
         "1/0",
         "nan",
         "0.1:0.2:99999999999",
+        "1e99999999",
+        "1e-99999999",
+        "1:1e99_999_999:3",
     ],
 )
 def test_what_cannot_be_read_is_refused_with_how_to_write_it(text: str) -> None:

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from fractions import Fraction
 from typing import TypeVar
@@ -19,6 +20,11 @@ MAXIMUM_VALUES = 10_000_000
 """Of one axis, and simulations of one sweep."""
 
 T = TypeVar("T", bound=float)
+
+_EXPONENT = re.compile(r"[eE]([+-]?[0-9_]+)")
+
+_LARGEST_COUNT = 2**63 - 1
+"""Of steps and cells along a side: what a table can hold."""
 
 _SWITCH = {"true": True, "on": True, "false": False, "off": False}
 
@@ -52,6 +58,8 @@ def numbers(name: str, given: object) -> tuple[int, ...]:
         for value in values:
             if isinstance(item, bool) or value.denominator != 1:
                 raise ValueError(f"{name} takes whole numbers, got {float(value):g} from {given!r}")
+            if abs(value) > _LARGEST_COUNT:
+                raise ValueError(f"{name} takes whole numbers of at most {_LARGEST_COUNT}, got {float(value):g}")
             found.append(int(value))
     return _distinct(name, found)
 
@@ -151,6 +159,9 @@ def _spaced(name: str, text: str) -> list[Fraction]:
 
 
 def _fraction(text: str) -> Fraction:
+    exponent = _EXPONENT.search(text)
+    if exponent is not None and abs(int(exponent[1])) > 300:
+        raise ValueError(text)  # before 10 to the power of it is computed
     value = Fraction(text.strip())
     if abs(value) > 10**300:
         raise ValueError(text)

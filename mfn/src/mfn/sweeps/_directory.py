@@ -120,11 +120,12 @@ def carry_out(
     """
     require_pyarrow()
     began = time.monotonic()
-    directory.mkdir(parents=True, exist_ok=True)
     found = _found(plan, directory)
     if found is not None and not (directory / JOURNAL).exists():
         return _complete(plan, directory, found, began)
-    journal = Journal(directory / JOURNAL, found if found is not None else _header(plan), len(plan))
+    header = found if found is not None else _header(plan)  # what is refused here leaves no directory behind
+    directory.mkdir(parents=True, exist_ok=True)
+    journal = Journal(directory / JOURNAL, header, len(plan))
     try:
         again = journal.failed if retry_failed else frozenset()
         already = journal.done - len(again)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any, Literal
 
 from attrs import field, frozen
@@ -13,7 +14,7 @@ from mfn.sweeps._design import Design, Settings, design_of
 from mfn.sweeps._measuring import feature_config
 from mfn_model import FieldSpec, ParameterValue, SpecError, get_model
 
-__all__ = ["Column", "SweepPlan", "plan_of"]
+__all__ = ["Column", "SweepPlan", "counter_column", "plan_of"]
 
 ColumnType = Literal["int", "float", "bool", "text"]
 
@@ -123,7 +124,7 @@ class SweepPlan:
         if self.design.kind == "grid":
             model = (Column("model", "text"), Column("boundary", "text"))
             parameters: tuple[Column, ...] = tuple(
-                Column(each.name, "bool" if each.kind == "bool" else "float", each.unit)
+                Column(self._parameter_column(each.name), "bool" if each.kind == "bool" else "float", each.unit)
                 for each in get_model(self.model).parameters
             )
         else:
@@ -144,7 +145,7 @@ class SweepPlan:
         """The values of those columns in the row of one simulation."""
         settings = self.design.settings(number)
         values: dict[str, ParameterValue | int | str] = {
-            **self._parameters(settings),
+            **{self._parameter_column(name): value for name, value in self._parameters(settings).items()},
             "sim_id": number,
             "scenario_name": self.scenario,
             "model": self.model,
@@ -154,6 +155,11 @@ class SweepPlan:
             "random_seed": settings.seed,
         }
         return {column.name: values[column.name] for column in self.leading_columns()}
+
+    def _parameter_column(self, name: str) -> str:
+        """The column of a parameter: its name, or `parameter.NAME` where another column has that."""
+        taken = name in _names_of_every_table() or name in get_model(self.model).dynamics.counters
+        return f"parameter.{name}" if taken else name
 
     def _parameters(self, settings: Settings) -> Mapping[str, ParameterValue]:
         """Every parameter of the model as it is in force."""
@@ -169,6 +175,20 @@ class SweepPlan:
             if here != there:
                 lines.append(f"{name}: {there} there, {here} here")
         return lines
+
+
+@cache
+def _names_of_every_table() -> frozenset[str]:
+    """What columns, and the entries of the list of errors, are called whatever the model."""
+    from mfn_model.features import FEATURE_NAMES
+
+    first = ("sim_id", "scenario_name", "model", "boundary", "grid_size", "steps", "random_seed")
+    return frozenset((*first, *FEATURE_NAMES, "growth_events", "mfn_version", "timestamp", "type", "message"))
+
+
+def counter_column(name: str) -> str:
+    """The column of what a model counts: its name, or `counter.NAME` where another column has that."""
+    return f"counter.{name}" if name in _names_of_every_table() else name
 
 
 def plan_of(described: Mapping[str, Any]) -> SweepPlan:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from mfn._files import replacing, sync_directory
 from mfn.sweeps._measuring import feature_config, feature_units
-from mfn.sweeps._plan import Column, SweepPlan
+from mfn.sweeps._plan import Column, SweepPlan, counter_column
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -47,7 +47,7 @@ def columns(plan: SweepPlan, counters: Sequence[str]) -> tuple[Column, ...]:
         *plan.leading_columns(),
         *(Column(name, "float", unit) for name, unit in units.items()),
         Column("growth_events", "int"),
-        *(Column(name, "int") for name in (counters if plan.design.kind == "grid" else COUNTERS)),
+        *(Column(counter_column(name), "int") for name in (counters if plan.design.kind == "grid" else COUNTERS)),
         *further,
     )
 
@@ -164,7 +164,7 @@ def _batch(
         {
             **constants,
             **dict.fromkeys(COUNTERS, 0),
-            **outcome["counters"],
+            **{counter_column(name): count for name, count in outcome["counters"].items()},
             **outcome["features"],
             "growth_events": outcome["growth_events"],
             **plan.leading_values(outcome["sim_id"]),

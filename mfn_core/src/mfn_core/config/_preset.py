@@ -18,7 +18,7 @@ PRESETS_GROUP = "mfn.presets.v1"
 
 @frozen(kw_only=True)
 class Preset:
-    """What a configuration says beside the defaults, and what must stand beside it before it can be checked and served."""
+    """What a configuration says beside the defaults, and what must stand beside it before it can be served."""
 
     summary: str
     """One line, which begins the file."""
