@@ -269,3 +269,14 @@ def test_a_command_without_help_is_listed_with_the_summary_of_its_distribution(i
         summary="all about spores",
     )
     assert "all about spores" in run("--help")[1]
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="the device that is always full")
+@pytest.mark.parametrize("arguments", [("plugins", "--json"), ("config", "schema")])
+def test_an_output_that_cannot_be_written_is_one_line_and_status_1(arguments: tuple[str, ...]) -> None:
+    with Path("/dev/full").open("wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "mfn_core", *arguments], stdout=full, stderr=subprocess.PIPE, timeout=60, check=False
+        )
+    assert done.returncode == 1
+    assert done.stderr == b"Error: the output cannot be written: no space left on device\n"

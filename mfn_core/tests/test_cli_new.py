@@ -88,6 +88,9 @@ def test_a_package_requires_what_it_imports(kind: str) -> None:
 def test_the_next_steps_are_printed(tmp_path: Path) -> None:
     done = run("backend", "lichen", "--directory", tmp_path)
     assert f"cd {tmp_path / 'mfn-engine-lichen'}" in done.output
+    (tmp_path / "my work").mkdir()
+    spaced = run("backend", "moss", "--directory", str(tmp_path / "my work"))
+    assert f"cd '{tmp_path / 'my work' / 'mfn-engine-moss'}'" in spaced.output
     assert 'python -m pip install -e ".[test]"' in done.output
     assert "python -m pytest" in done.output
 

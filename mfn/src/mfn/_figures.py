@@ -71,8 +71,9 @@ class Quantity:
     """Decimal places of its values in captions."""
 
     def of(self, field: npt.NDArray[Any]) -> npt.NDArray[np.float64]:
-        """The field in this unit."""
-        return np.asarray(field, dtype=np.float64) * self.scale
+        """The field in this unit; what leaves the range of float64 is infinite."""
+        with np.errstate(over="ignore"):
+            return np.asarray(field, dtype=np.float64) * self.scale
 
 
 POTENTIAL = Quantity(label="potential (mV)", unit=" mV", scale=1000.0, places=2)

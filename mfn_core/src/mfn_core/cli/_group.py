@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import textwrap
 from collections.abc import Mapping, Sequence
 from importlib import import_module
@@ -18,6 +20,10 @@ COMMANDS_GROUP = "mfn.commands.v1"
 
 INTERRUPTED = 130
 """Exit status of a command that was interrupted, as shells give it: 128 and the number of SIGINT."""
+
+
+_NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO)
+"""What writing to a file fails with that has been opened."""
 
 
 class _Source(NamedTuple):  # not an attrs class: importing attrs would be a fifth of what `mfn --help` takes
@@ -66,12 +72,17 @@ class LazyGroup(click.Group):
         return _load(cmd_name, sources[0])
 
     def invoke(self, ctx: click.Context) -> Any:
-        """As click does, but an interrupted command has a status of its own, and is not one that could not be done."""
+        """As click does, but an interrupted command has a status of its own, and a full disk behind `>` is one line."""
         try:
             return super().invoke(ctx)
         except (KeyboardInterrupt, click.Abort):
             click.echo("interrupted", err=True)
             ctx.exit(INTERRUPTED)
+        except OSError as failed:
+            if failed.filename is not None or failed.errno not in _NO_ROOM:
+                raise
+            _forget_output()
+            raise click.ClickException(f"the output cannot be written: {str(failed.strerror).lower()}") from failed
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -107,6 +118,15 @@ class LazyGroup(click.Group):
             found.setdefault(entry.name, []).append(source)
         ctx.meta[__name__] = found
         return found
+
+
+def _forget_output() -> None:
+    """Let what standard output still holds go nowhere: Python would try to write it once more at its end."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 1)
+    finally:
+        os.close(nowhere)
 
 
 def _short(sources: Sequence[_Source], room: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -67,5 +68,10 @@ def _begin(kind: Kind, name: str, directory: Path) -> None:
     for path in written:
         click.echo(f"  {path}")
     click.echo("next:")
-    for step in (f"cd {folder}", 'python -m pip install -e ".[test]"', "python -m pytest", "mfn plugins"):
+    for step in (
+        f"cd {shlex.quote(str(folder))}",
+        'python -m pip install -e ".[test]"',
+        "python -m pytest",
+        "mfn plugins",
+    ):
         click.echo(f"  {step}")
