@@ -96,9 +96,8 @@ def draw_field(
     if values.ndim != 2 or values.size == 0:
         raise ValueError(f"a field has rows and columns, got an array of shape {values.shape}")
     if not np.isfinite(values).all():
-        raise ValueError(
-            f"the field holds {np.count_nonzero(~np.isfinite(values))} values that are not finite, in {quantity.unit.strip() or 'their unit'}"
-        )
+        count, unit = np.count_nonzero(~np.isfinite(values)), quantity.unit.strip() or "its unit"
+        raise ValueError(f"the field holds {count} values that are not finite in {unit}")
     rows, columns = values.shape
     first = f"{title}, {rows} × {columns} cells"
     return _drawn(values, path, title=f"{first}\n{_span(values, quantity)}", quantity=quantity, ax=None, limits=limits)
