@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import random
 import zlib
 from itertools import pairwise
 
@@ -11,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mfn_core import Code, MfnError
-from mfn_transport_asgi._framing import Unframer, compress, decompress, frame, whole
+from mfn_transport_asgi._framing import INPUT_BYTES, MAX_MEMBERS, Unframer, compress, decompress, frame, whole
 
 LIMIT = 1000
 
@@ -104,6 +105,23 @@ def test_every_encoding_gives_back_what_was_compressed(message: bytes) -> None:
 
 def test_a_gzip_message_of_several_members_is_read_whole() -> None:
     assert decompress(gzip.compress(b"one ") + gzip.compress(b"two"), b"gzip", LIMIT) == b"one two"
+
+
+def test_a_message_longer_than_a_piece_of_input_is_read_whole() -> None:
+    message = random.Random(1).randbytes(3 * INPUT_BYTES)
+    two = gzip.compress(message, 0) + gzip.compress(message, 0)
+    assert decompress(two, b"gzip", 2 * len(message)) == message * 2
+    with pytest.raises(MfnError, match="when decompressed"):
+        decompress(two, b"gzip", 2 * len(message) - 1)
+
+
+@pytest.mark.parametrize("text", [b"", b"x"])
+def test_the_members_of_a_message_are_bounded(text: bytes) -> None:
+    member = gzip.compress(text)
+    assert decompress(member * MAX_MEMBERS, b"gzip", LIMIT) == text * MAX_MEMBERS
+    with pytest.raises(MfnError, match="more than 64 members; send it as one") as refused:
+        decompress(member * 160_000, b"gzip", 1_000_000)
+    assert refused.value.code is Code.INVALID_ARGUMENT
 
 
 @pytest.mark.parametrize("members", [1, 4])

@@ -19,6 +19,10 @@ _PREFIX = struct.Struct(">BI")
 
 ENCODINGS = {b"gzip": 31, b"deflate": 15}
 """Message encodings that are read, each with the window bits by which zlib knows its container."""
+MAX_MEMBERS = 64
+"""A gzip file may have several, and some writers make them; each costs time, also one that is empty."""
+INPUT_BYTES = 64 * 1024
+"""Most that zlib is given at a time."""
 
 
 def frame(message: bytes, *, compressed: bool = False) -> bytes:
@@ -106,31 +110,38 @@ def decompress(message: bytes, encoding: bytes, limit: int) -> bytes:
     """A message as it was before compression; never makes more than `limit` bytes and one.
 
     Raises:
-        MfnError: RESOURCE_EXHAUSTED when there are more than `limit` bytes; INVALID_ARGUMENT when it is damaged.
+        MfnError: RESOURCE_EXHAUSTED when there are more than `limit` bytes; INVALID_ARGUMENT when it is damaged, or has
+            more than `MAX_MEMBERS` members.
     """
-    rest = message
+    rest = memoryview(message)
     parts: list[bytes] = []
     size = 0
-    # A gzip file may have several members, and some writers make them.
-    while True:
+    for _ in range(MAX_MEMBERS):
         unpacker = zlib.decompressobj(ENCODINGS[encoding])
-        try:
-            part = unpacker.decompress(rest, limit - size + 1)
-        except zlib.error as wrong:
-            raise _damaged(encoding, str(wrong)) from wrong
-        size += len(part)
-        if size > limit:
-            raise MfnError(
-                Code.RESOURCE_EXHAUSTED,
-                f"message of {len(message)} bytes has more than the server's limit of {limit} bytes when decompressed; "
-                "send less",
-            )
-        if not unpacker.eof:
-            raise _damaged(encoding, "it ends early")
-        parts.append(part)
-        rest = unpacker.unused_data
+        while not unpacker.eof:
+            if not rest:
+                raise _damaged(encoding, "it ends early")
+            # In pieces: zlib copies what is left of its input at the end of each member.
+            piece = rest[:INPUT_BYTES]
+            try:
+                part = unpacker.decompress(piece, limit - size + 1)
+            except zlib.error as wrong:
+                raise _damaged(encoding, str(wrong)) from wrong
+            size += len(part)
+            if size > limit:
+                raise MfnError(
+                    Code.RESOURCE_EXHAUSTED,
+                    f"message of {len(message)} bytes has more than the server's limit of {limit} bytes when "
+                    "decompressed; send less",
+                )
+            parts.append(part)
+            rest = rest[len(piece) - len(unpacker.unused_data) :]
         if not rest:
             return b"".join(parts)
+    raise MfnError(
+        Code.INVALID_ARGUMENT,
+        f"message of {len(message)} bytes is {encoding.decode()} of more than {MAX_MEMBERS} members; send it as one",
+    )
 
 
 def _damaged(encoding: bytes, why: str) -> MfnError:
