@@ -11,6 +11,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
+import grpc
+import grpc.aio
 import pytest
 import websockets.sync.client
 from google.protobuf.wrappers_pb2 import BytesValue
@@ -153,6 +155,22 @@ def test_status_headers_and_body_are_the_same(addresses: Mapping[str, str], name
     assert of_uvicorn[0] == of_envoy[0]
     assert of_uvicorn[1] == of_envoy[1]
     assert without_ids(of_uvicorn[2]) == without_ids(of_envoy[2])
+
+
+@pytest.mark.parametrize("target", ["/%ff", "/v1/models/%c3", "/asgi.Test/%ed%a0%80?a=%C3%A9", "/%4%ff%"])
+def test_a_path_that_is_not_utf_8_is_refused_by_both(addresses: Mapping[str, str], target: str) -> None:
+    statuses = {kind: answer(addresses[kind], "GET", target, {}, b"")[0] for kind in SERVERS}
+    # Envoy itself answers, before there is a call; uvicorn passes it on to where nothing is.
+    assert statuses == {"pyvoy": 400, "uvicorn": 404}
+    assert answer(addresses["pyvoy"], "GET", "/%C3%A9%4?a=%ff", {}, b"")[0] == 404
+
+
+async def test_a_grpc_client_hears_why_its_path_is_refused(
+    addresses: Mapping[str, str], connect: Callable[..., Any]
+) -> None:
+    with pytest.raises(grpc.aio.AioRpcError, match="path of a request is UTF-8") as refused:
+        await connect(addresses["pyvoy"]).unary("%ff", timeout=20)
+    assert refused.value.code() is grpc.StatusCode.INTERNAL
 
 
 def test_the_table_has_answers_of_every_kind(addresses: Mapping[str, str]) -> None:

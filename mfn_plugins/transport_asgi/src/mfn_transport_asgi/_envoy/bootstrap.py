@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from mfn_transport_asgi._disconnects import CONNECTION
+from mfn_transport_asgi._envoy.path import refuse_undecodable
 from mfn_transport_asgi._settings import AsgiSettings, TlsSettings
 
 __all__ = ["ADMIN_SOCKET", "STAT_PREFIX", "STREAM_ID", "bootstrap"]
@@ -73,6 +74,8 @@ def bootstrap(
                         "envoy.reloadable_features.http2_use_oghttp2": True,
                         # Cancelling many calls quickly is what a hedging client does; connections are limited below.
                         "overload.premature_reset_total_stream_count": 4_000_000_000,
+                        # The limit is meant for expressions that others bring; ours of a path takes 233.
+                        "re2.max_program_size.error_level": 1000,
                     },
                 }
             ]
@@ -210,6 +213,7 @@ def _manager(
         "loop": settings.loop,
         "worker_threads": 1,  # each would run a lifespan of its own, and so a server of its own
     }
+    path_filter, local_replies = refuse_undecodable()
     return {
         "@type": _TYPES + "envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": STAT_PREFIX,
@@ -273,8 +277,10 @@ def _manager(
         "merge_slashes": False,
         "path_with_escaped_slashes_action": "KEEP_UNCHANGED",
         "route_config": {"virtual_hosts": [{"name": "mfn", "domains": ["*"]}]},
+        "local_reply_config": local_replies,
         "http_filters": [
             *(() if alternative is None else (_alternative(alternative),)),
+            path_filter,
             {
                 "name": "pyvoy",
                 "typed_config": {
