@@ -562,6 +562,8 @@ def test_a_timeout_is_the_call_s_deadline(run: Any, tiny: Any) -> None:
         ("ExtractFeatures", '{"seed": "x"}', "object 1 is no mfn.FeatureRequest"),
         ("ExtractFeatures", '{"seed": 1,}', "object 1 is no mfn.FeatureRequest"),
         ("SteerSimulation", '{"pause": {}}{"paus": {}}', "object 2 is no mfn.v1.SteerSimulationRequest"),
+        ("SteerSimulation", '{"start": {"frames": []}}', "SimulationRequest: start.frames must be a JSON object"),
+        ("AnalyzeField", '{"header": {}}{"chunk": "AA*A"}', "object 2 is no mfn.v1.AnalyzeFieldRequest: chunk must be"),
         ("SteerSimulation", '{"pause": {}} nonsense', "a JSON object is expected, found 'nonsense'"),
         ("ExtractFeatures", "@none.json", "none.json: cannot be read: no such file or directory"),
         ("ExtractFeatures", "@.", ".: cannot be read: is a directory"),

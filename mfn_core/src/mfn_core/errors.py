@@ -58,7 +58,8 @@ class FieldViolation:
     """One field of a request that breaks its bound."""
 
     field: str
-    """Path of the field in the request, in the names of its definition: `alpha`, `start.grid_size`."""
+    """Path of the field in the request, in the names of its definition: `alpha`, `start.grid_size`. Empty: the request
+    as a whole."""
     description: str
     """The value, the bound and the remedy, in one line."""
 
@@ -104,7 +105,7 @@ class MfnError(Exception):
     def invalid(cls, violations: Iterable[FieldViolation]) -> MfnError:
         """INVALID_ARGUMENT that names every field at fault."""
         found = tuple(violations)
-        text = "; ".join(f"{v.field}: {v.description}" for v in found)
+        text = "; ".join(f"{v.field}: {v.description}" if v.field else v.description for v in found)
         return cls(Code.INVALID_ARGUMENT, f"invalid argument: {text}", violations=found)
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -8,13 +8,14 @@ import struct
 from typing import Any
 
 import pytest
-from google.protobuf import struct_pb2, wrappers_pb2
+from google.protobuf import json_format, struct_pb2, wrappers_pb2
 from google.protobuf.message import Message
 from hypothesis import given
 from hypothesis import strategies as st
 
 from mfn_core import Code, MfnError
 from mfn_proto import mfn_pb2 as w1
+from mfn_proto import mycelium_pb2 as w2
 from mfn_proto.v1 import field_pb2 as v1
 from mfn_transport_asgi._json.codec import json_to_protobuf, protobuf_to_json
 
@@ -138,9 +139,69 @@ def test_two_spellings_and_two_members_of_a_choice_exclude_each_other() -> None:
     }
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"nul", b"\xff\xfe", b'{"a":' * 5_000, b"[" * 100_000, b"1" * 5_000])
+@pytest.mark.parametrize("body", [b"", b"{", b"nul", b"\xff\xfe", b'{"a":' * 5_000, b"[" * 100_000])
 def test_what_is_no_json_is_refused_with_its_size(body: bytes) -> None:
     assert f"{len(body)} bytes is not valid JSON" in refused(w1.SimulationRequest, body).message
+
+
+def test_an_integer_that_is_too_long_is_called_that() -> None:
+    error = refused(w1.SimulationRequest, b'{"seed":' + b"1" * 5_000 + b"}")
+    assert error.message == (
+        "invalid argument: the message of 5009 bytes has an integer of more than 4300 digits; send a smaller one"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "field", "words"),
+    [
+        (b'{"parameters": {"\\ud800": 1}}', "parameters[\ufffd]", "a key that must be text without lone surrogates"),
+        (b'{"model": "\\ud800"}', "model", "must be text without lone surrogates"),
+        (b'{"parameters": {"b": 1, "alpha": "much"}}', "parameters[alpha]", 'not "much"'),
+        (b'{"alpha": 1e400}', "alpha", "not a number beyond 1.8e308"),
+    ],
+)
+def test_what_is_said_of_a_value_is_true_of_it(body: bytes, field: str, words: str) -> None:
+    found = violations(w1.SimulationRequest, body)
+    assert list(found) == [field]
+    assert words in found[field]
+
+
+@pytest.mark.parametrize("text", ["***", "AAAA*AAAA8D8#", "AA==AAAA", "AAA=="])
+def test_bytes_that_are_no_base64_are_refused(text: str) -> None:
+    found = violations(v1.AnalyzeFieldRequest, {"chunk": text})
+    assert found == {"chunk": f'must be bytes in base64, not "{text}"'}
+    assert violations(wrappers_pb2.BytesValue, text) == {"": f'must be bytes in base64, not "{text}"'}
+
+
+@pytest.mark.parametrize("text", ["+/+/8A==", "-_-_8A==", "+/+/8A", "-_-_8A"])
+def test_bytes_are_read_in_both_alphabets_with_and_without_padding(text: str) -> None:
+    assert read(v1.AnalyzeFieldRequest, {"chunk": text}).chunk == b"\xfb\xff\xbf\xf0"
+
+
+@pytest.mark.parametrize("empty", ["", []])
+def test_what_is_empty_is_no_message_within_a_message(empty: Any) -> None:
+    given = "an array" if empty == [] else '""'
+    text = f"must be a JSON object, not {given}"
+    assert violations(v1.SimulateRequest, {"steps": 1, "simulation": empty}) == {"simulation": text}
+    assert violations(v1.SteerSimulationRequest, {"start": {"frames": empty}}) == {"start.frames": text}
+    found = violations(v1.SimulateRequest, {"steps": "x", "simulation": {"mycelium": empty}, "stray": 1})
+    assert list(found) == ["simulation.mycelium", "steps", "stray"]
+
+
+def test_what_is_wrong_at_the_end_of_much_is_found_without_trying_all_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    read_items = 0
+    original = json_format._Parser._ConvertAndAppendScalar  # type: ignore[attr-defined]
+
+    def counted(*arguments: Any) -> None:
+        nonlocal read_items
+        read_items += 1
+        original(*arguments)
+
+    monkeypatch.setattr(json_format._Parser, "_ConvertAndAppendScalar", counted)  # type: ignore[attr-defined]
+    values: list[Any] = [0.5] * 20_000
+    gradients = {"gradients": [{"values": values}, {"values": [*values, "much"]}]}
+    assert list(violations(w2.FederatedAggregateRequest, gradients)) == ["gradients[1].values[20000]"]
+    assert read_items < 6 * 2 * len(values)
 
 
 @pytest.mark.parametrize("content", [None, [], [1], "", "text", 0, 5, False])

@@ -73,6 +73,7 @@ async def test_a_target_that_cannot_be_signed_is_refused(server: Server) -> None
     ("pieces", "headers", "status", "code"),
     [
         ([body(b"{")], [JSON], 400, "INVALID_ARGUMENT"),
+        ([body(b'"AA*A"')], [JSON], 400, "INVALID_ARGUMENT"),
         ([body(b"1")], [JSON], 400, "INVALID_ARGUMENT"),
         ([body(b"\xff")], [JSON], 400, "INVALID_ARGUMENT"),
         ([body(b'"' + b"A" * LIMIT + b'"')], [JSON], 413, "RESOURCE_EXHAUSTED"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import time
 from collections.abc import AsyncIterator, Callable
 from typing import Any
@@ -15,6 +16,7 @@ from mfn_client.commands._input import BadInput
 from mfn_client.commands._methods import Method, Wanted, installed_services, methods_in, unknown_method
 from mfn_client.commands._reflection import NoReflection, Reflection
 from mfn_client.raw import MetadataPairs, RawCall, RawClient, RawStatus, RpcFailed
+from mfn_proto.strict_json import misread
 from mfn_signing import Credentials, WindowedNonceSource, sign_headers
 
 __all__ = ["Invocation", "UnknownMethod"]
@@ -167,6 +169,9 @@ def _encoded(method: Method, text: str, number: int) -> bytes:
     except (json_format.ParseError, RecursionError) as wrong:
         name = message.DESCRIPTOR.full_name
         raise BadInput(f"object {number} is no {name}: {wrong}") from wrong
+    for path, expected, _ in misread(json.loads(text), method.request_type):
+        name = message.DESCRIPTOR.full_name
+        raise BadInput(f"object {number} is no {name}: {path or 'it'} must be {expected}")
     encoded: bytes = message.SerializeToString()
     return encoded
 

@@ -6,6 +6,7 @@ Field names are read in both forms, `grid_size` and `gridSize`.
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -14,7 +15,7 @@ from google.protobuf.message import Message
 
 from mfn_core.errors import FieldViolation, MfnError
 from mfn_transport_asgi._json.order import sort_maps
-from mfn_transport_asgi._json.refusal import REFUSALS, explained, shown
+from mfn_transport_asgi._json.refusal import REFUSALS, explained, misunderstood, shown
 
 __all__ = ["content_to_protobuf", "json_to_protobuf", "protobuf_to_json", "read_json"]
 
@@ -46,8 +47,12 @@ def read_json(body: bytes) -> Any:
             [FieldViolation(field=shown(repeated.key), description="stands twice in one JSON object; keep one")]
         ) from None
     except (ValueError, RecursionError) as wrong:
-        where = f": line {wrong.lineno}, column {wrong.colno}" if isinstance(wrong, json.JSONDecodeError) else ""
-        text = f"the message of {len(body)} bytes is not valid JSON{where}"
+        text = f"the message of {len(body)} bytes is not valid JSON"
+        if isinstance(wrong, json.JSONDecodeError):
+            text += f": line {wrong.lineno}, column {wrong.colno}"
+        elif type(wrong) is ValueError:  # the one thing that Python does not read and JSON allows
+            digits = sys.get_int_max_str_digits()
+            text = f"the message of {len(body)} bytes has an integer of more than {digits} digits; send a smaller one"
         raise _refused([FieldViolation(field="", description=text)], because=wrong) from wrong
 
 
@@ -57,18 +62,17 @@ def content_to_protobuf(message_type: type[Message], content: Any) -> bytes:
     Raises:
         MfnError: as `json_to_protobuf`.
     """
-    descriptor = message_type.DESCRIPTOR
-    if not isinstance(content, dict) and not descriptor.full_name.startswith("google.protobuf."):
-        # The library takes anything that is empty for an empty message.
-        raise _refused(explained(content, message_type))
+    found = misunderstood(content, message_type)
     try:
         message = json_format.ParseDict(content, message_type(), max_recursion_depth=MAX_DEPTH)
     except REFUSALS as wrong:
-        found = explained(content, message_type)
+        found = explained(content, message_type, besides=found)
         if not found:
-            text = f"the message is not the JSON of a {descriptor.full_name}"
+            text = f"the message is not the JSON of a {message_type.DESCRIPTOR.full_name}"
             found = [FieldViolation(field="", description=text)]
         raise _refused(found, because=wrong) from wrong
+    if found:
+        raise _refused(found)
     encoded: bytes = message.SerializeToString()
     return encoded
 
