@@ -194,12 +194,16 @@ async def test_a_content_type_of_the_other_form_is_unsupported_and_names_its_own
     client = await server.ask(Client([body(b"")]), "Repeat", JSON, VERSION)
     assert client.http == 415
     assert client.headers[b"accept-post"] == b"application/connect+proto, application/connect+json"
-    assert server.recorder.ended == []
+    assert server.recorder.ended == [(f"/t.T/{name}", Code.INVALID_ARGUMENT) for name in ("Echo", "Repeat")]
 
 
 async def test_other_verbs_are_refused(server: Server) -> None:
     client = await server.ask(Client([]), "Echo", PROTO, verb="PUT")
     assert (client.http, client.headers[b"allow"]) == (405, b"GET, POST")
+    client = await server.ask(Client([]), "Nope", PROTO, verb="PUT")
+    assert (client.http, client.body) == (405, b"Connect calls are POST or GET requests\n")
+    assert server.recorder.ended == [(f"/t.T/{name}", Code.UNIMPLEMENTED) for name in ("Echo", "Nope")]
+    assert server.recorder.calls[0].protocol == "connect"
 
 
 async def test_a_client_that_leaves_before_its_body_is_whole_is_recorded_as_cancelled(server: Server) -> None:
@@ -270,7 +274,7 @@ async def test_a_get_of_what_may_have_side_effects_is_a_post(server: Server) -> 
     assert (client.http, client.headers[b"allow"]) == (405, b"POST")
     client = await server.ask(Client([]), "Repeat", verb="GET", query=query)
     assert client.http == 415
-    assert server.recorder.ended == []
+    assert server.recorder.ended == [("/t.T/Sleep", Code.UNIMPLEMENTED), ("/t.T/Repeat", Code.INVALID_ARGUMENT)]
 
 
 @pytest.mark.parametrize(
@@ -290,7 +294,7 @@ async def test_a_query_that_is_wrong_gets_its_status(server: Server, query: byte
     client = await server.ask(Client([]), "Echo", verb="GET", query=query)
     assert client.http == http
     assert client.whole
-    assert len(server.recorder.ended) == (0 if http == 415 else 1)
+    assert len(server.recorder.ended) == 1
 
 
 async def test_a_get_of_an_unknown_method_is_unimplemented(server: Server) -> None:
@@ -399,6 +403,7 @@ async def test_envelopes_are_compressed_both_ways() -> None:
 async def test_a_conversation_needs_http_2_and_the_other_streams_do_not(server: Server) -> None:
     client = await server.ask(Client([body(b"")]), "Mirror", STREAM, http="1.1")
     assert client.http == 505
+    assert server.recorder.ended == [("/t.T/Mirror", Code.UNIMPLEMENTED)]
     client = await server.ask(Client([body(frame(b""))]), "Count", STREAM, http="1.1")
     assert end_of(client) == {}
 

@@ -151,10 +151,10 @@ async def test_a_deadline_that_passes_ends_the_call(server: Server) -> None:
     assert server.recorder.ended == [("/t.T/Sleep", Code.DEADLINE_EXCEEDED)]
 
 
-async def test_what_is_no_grpc_call_gets_a_short_plain_answer(server: Server) -> None:
+async def test_what_is_no_grpc_call_gets_a_short_plain_answer_and_is_recorded(server: Server) -> None:
     get = await server.ask(Client([body(b"")]), "Echo", verb="GET")
     assert (get.sent[0]["status"], get.headers[b"allow"]) == (405, b"POST")
-    assert server.recorder.ended == []
+    assert server.recorder.ended == [("/t.T/Echo", Code.UNIMPLEMENTED)]
 
 
 @pytest.mark.parametrize(

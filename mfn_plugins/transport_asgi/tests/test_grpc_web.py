@@ -169,6 +169,7 @@ async def test_messages_are_compressed_where_the_client_says_so() -> None:
 async def test_other_verbs_are_refused(server: Server) -> None:
     client = await server.ask(Client([]), "Echo", BINARY, verb="GET")
     assert (client.http, client.headers[b"allow"]) == (405, b"POST")
+    assert server.recorder.ended == [("/t.T/Echo", Code.UNIMPLEMENTED)]
 
 
 async def test_a_client_that_leaves_is_recorded_as_cancelled(server: Server) -> None:

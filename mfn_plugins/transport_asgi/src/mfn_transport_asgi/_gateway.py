@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from mfn_core.call import Call, Metadata, Request
 from mfn_core.errors import Code, MfnError
 from mfn_grpc import with_reflection
-from mfn_transport_asgi._asgi import Message, Receive, Scope, Send, Sending, settled
+from mfn_transport_asgi._asgi import Message, Receive, Scope, Send, Sending, plain_reply, settled
 from mfn_transport_asgi._peer import peer_of
 
 if TYPE_CHECKING:
@@ -143,6 +143,23 @@ class Gateway:
             return await self._dispatcher.dispatch(call)
         finally:
             self._disconnects.discard(stream)
+
+    async def refuse(
+        self,
+        scope: Scope,
+        send: Send,
+        status: int,
+        error: MfnError,
+        *,
+        metadata: list[tuple[str, str | bytes]],
+        headers: Sequence[tuple[bytes, bytes]] = (),
+    ) -> None:
+        """Answer what is no call of the protocol with a status of HTTP, and leave a record of it all the same."""
+        path: bytes = scope["raw_path"]
+        operation = self.find(path) or self.unknown(path)
+        call = self.call(scope, operation, metadata=metadata, deadline=None, request=None, fault=error)
+        await self._dispatcher.dispatch(call)
+        await plain_reply(send, status, error.message.encode() + b"\n", headers)
 
 
 def patient(receive: Receive) -> Receive:

@@ -17,7 +17,7 @@ from mfn_core.call import Request
 from mfn_core.dispatcher import Outcome
 from mfn_core.errors import Code, MfnError
 from mfn_core.operation import Shape
-from mfn_transport_asgi._asgi import Message, Receive, Scope, Send, Sending, plain_reply
+from mfn_transport_asgi._asgi import Message, Receive, Scope, Send, Sending
 from mfn_transport_asgi._connect.get import GetQuery, is_connect_query
 from mfn_transport_asgi._connect.head import ENCODING, ConnectHead
 from mfn_transport_asgi._connect.status import STATUSES, end_of_stream, error_body, retry_headers
@@ -132,16 +132,28 @@ class ConnectProtocol:
         path: bytes = scope["raw_path"]
         operation = self._gateway.find(path)
         if method != "POST":
-            await plain_reply(send, 405, b"Connect calls are POST or GET requests\n", [(b"allow", b"GET, POST")])
+            text, allow = "Connect calls are POST or GET requests", [(b"allow", b"GET, POST")]
+            await self._refuse(scope, send, 405, MfnError(Code.UNIMPLEMENTED, text), allow)
         elif form is None or (operation is not None and form.enveloped != (operation.shape is not Shape.UNARY)):
             accepted = _FORMS if operation is None else _UNARY if operation.shape is Shape.UNARY else _ENVELOPED
-            await _unsupported(send, b", ".join(accepted))
+            await self._unsupported(scope, send, b", ".join(accepted))
         elif operation is not None and operation.shape is Shape.BIDI and scope["http_version"].startswith("1"):
-            await plain_reply(send, 505, b"a call that streams both ways needs HTTP/2\n")
+            text = "a call that streams both ways needs HTTP/2"
+            await self._refuse(scope, send, 505, MfnError(Code.UNIMPLEMENTED, text))
         elif form.enveloped:
             await self._enveloped(scope, receive, send, form, operation)
         else:
             await self._post(scope, receive, send, form, operation)
+
+    async def _unsupported(self, scope: Scope, send: Send, accepted: bytes) -> None:
+        error = MfnError(Code.INVALID_ARGUMENT, f"this call has another content type: {accepted.decode()}")
+        await self._refuse(scope, send, 415, error, [(b"accept-post", accepted)])
+
+    async def _refuse(
+        self, scope: Scope, send: Send, status: int, error: MfnError, headers: Sequence[tuple[bytes, bytes]] = ()
+    ) -> None:
+        metadata = ConnectHead(scope["headers"], streaming=False).metadata
+        await self._gateway.refuse(scope, send, status, error, metadata=metadata, headers=headers)
 
     # Unary calls.
 
@@ -161,14 +173,15 @@ class ConnectProtocol:
         form = _CODECS.get(query.encoding)
         found = self._gateway.find(scope["raw_path"])
         if form is None:
-            await plain_reply(send, 415, b"the query's encoding must be proto or json\n")
+            text = "the query's encoding must be proto or json"
+            await self._refuse(scope, send, 415, MfnError(Code.INVALID_ARGUMENT, text))
             return
         if found is not None and found.shape is not Shape.UNARY:
-            await _unsupported(send, b", ".join(_ENVELOPED))
+            await self._unsupported(scope, send, b", ".join(_ENVELOPED))
             return
         if found is not None and not (found.idempotent and found.deterministic):
-            text = b"this call may have side effects, so it is a POST request\n"
-            await plain_reply(send, 405, text, [(b"allow", b"POST")])
+            text = "this call may have side effects, so it is a POST request"
+            await self._refuse(scope, send, 405, MfnError(Code.UNIMPLEMENTED, text), [(b"allow", b"POST")])
             return
         head = ConnectHead(scope["headers"], streaming=False, compression=query.compression or b"identity")
         fault, body = query.fault or head.fault, None
@@ -260,12 +273,6 @@ def _content_type(scope: Scope) -> bytes:
             found: bytes = value
             return found.split(b";")[0].strip().lower()
     return b""
-
-
-async def _unsupported(send: Send, accepted: bytes) -> None:
-    await plain_reply(
-        send, 415, b"this call has another content type: " + accepted + b"\n", [(b"accept-post", accepted)]
-    )
 
 
 def _body(form: _Form, operation: Operation, compress_from: int) -> Callable[[bytes], Awaitable[bytes]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Sequence
 
 from mfn_core.call import Call, Metadata, Request
 from mfn_core.dispatcher import Dispatcher, Outcome
@@ -39,6 +40,7 @@ _INTERNAL = {
 }
 _TRAILERS_OK = {"type": "http.response.trailers", "headers": [(b"grpc-status", b"0")], "more_trailers": False}
 
+_INSTEAD = "call gRPC-Web or Connect at this address, or a listener of Envoy or of the grpc transport"
 
 _Awaited = tuple[float, Operation, RequestHead, Scope, Send]
 """A call whose one message is on its way, and since when. A tuple: one is made for every call."""
@@ -99,9 +101,10 @@ class GrpcProtocol:
         self.active += 1
         try:
             if scope["method"] != "POST":
-                await plain_reply(send, 405, b"gRPC calls are POST requests\n", [(b"allow", b"POST")])
+                await self._refuse_by_http(scope, send, 405, "gRPC calls are POST requests", [(b"allow", b"POST")])
             elif (lack := _lack(scope)) is not None:
-                await self._refuse_uncarried(scope, send, lack)
+                # Of HTTP, for a version that is not served; clients of gRPC make UNKNOWN of it, the text beside it.
+                await self._refuse_by_http(scope, send, 505, lack)
             else:
                 operation, head = self._operation(scope), RequestHead(scope["headers"])
                 request: Request | None = None
@@ -128,13 +131,10 @@ class GrpcProtocol:
         finally:
             self.active -= 1
 
-    async def _refuse_uncarried(self, scope: Scope, send: Send, lack: str) -> None:
-        """Answer a call whose status could not be sent, and leave a record of it all the same.
-
-        505 is the status of HTTP for a version that is not served; what clients of gRPC make of it is UNKNOWN, with
-        this text beside it.
-        """
-        text = f"{lack}; call gRPC-Web or Connect at this address, or a listener of Envoy or of the grpc transport"
+    async def _refuse_by_http(
+        self, scope: Scope, send: Send, status: int, text: str, headers: Sequence[tuple[bytes, bytes]] = ()
+    ) -> None:
+        """Answer a call whose status could not be sent, and leave a record of it all the same."""
         head = RequestHead(scope["headers"])
         call = Call(
             id=self._dispatcher.new_call_id(),
@@ -147,7 +147,7 @@ class GrpcProtocol:
             protocol="grpc",
         )
         await self._dispatcher.dispatch(call)
-        await plain_reply(send, 505, text.encode() + b"\n")
+        await plain_reply(send, status, text.encode() + b"\n", headers)
 
     def _operation(self, scope: Scope) -> Operation:
         path: bytes = scope["raw_path"]
@@ -238,11 +238,11 @@ class GrpcProtocol:
 
 
 def _lack(scope: Scope) -> str | None:
-    """What the connection lacks to carry gRPC; None: nothing."""
+    """What the connection lacks to carry gRPC, and what to do instead; None: nothing."""
     if scope["http_version"].startswith("1"):
-        return f"gRPC needs HTTP/2 or HTTP/3, and this is HTTP/{scope['http_version'][:3]}"
+        return f"gRPC needs HTTP/2 or HTTP/3, and this is HTTP/{scope['http_version'][:3]}; {_INSTEAD}"
     if "http.response.trailers" not in scope["extensions"]:
-        return "gRPC needs HTTP trailers, and this server cannot send them"
+        return f"gRPC needs HTTP trailers, and this server cannot send them; {_INSTEAD}"
     return None
 
 

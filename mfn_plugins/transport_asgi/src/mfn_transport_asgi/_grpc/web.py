@@ -12,7 +12,7 @@ from attrs import frozen
 
 from mfn_core.dispatcher import Outcome
 from mfn_core.errors import Code, MfnError
-from mfn_transport_asgi._asgi import Message, Receive, Scope, Send, Sending, plain_reply
+from mfn_transport_asgi._asgi import Message, Receive, Scope, Send, Sending
 from mfn_transport_asgi._base64_text import TextDecoder, encode_text
 from mfn_transport_asgi._exchange import Exchange, Inbound, read_single, reply_body
 from mfn_transport_asgi._framing import enveloped
@@ -100,7 +100,9 @@ class GrpcWebProtocol:
 
     async def _answer(self, scope: Scope, receive: Receive, send: Sending) -> None:
         if scope["method"] != "POST":
-            await plain_reply(send, 405, b"gRPC-Web calls are POST requests\n", [(b"allow", b"POST")])
+            error = MfnError(Code.UNIMPLEMENTED, "gRPC-Web calls are POST requests")
+            metadata = RequestHead(scope["headers"], needs_trailers=False).metadata
+            await self._gateway.refuse(scope, send, 405, error, metadata=metadata, headers=[(b"allow", b"POST")])
             return
         path: bytes = scope["raw_path"]
         found = self._gateway.find(path)
