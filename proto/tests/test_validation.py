@@ -304,6 +304,15 @@ def test_a_request_with_every_field_unset_is_valid(type_: type[Message]) -> None
             "send a value within the bound, or leave it unset for 0.18",
         ),
         (
+            mfn_pb2.SimulationRequest(spike_probability=2.0),
+            "spike_probability: got 2.0, must be greater than or equal to 0 and less than or equal to 1; "
+            "send a value within the bound, or leave it unset",  # 0 by gRPC, and 0.25 by REST
+        ),
+        (
+            mfn_pb2.SimulationRequest(steps=-1),
+            "steps: got -1, must be greater than or equal to 0; send a value within the bound, or leave it unset",
+        ),
+        (
             mfn_pb2.ValidationRequest(epochs=0),
             "epochs: got 0, must be greater than or equal to 1; send a value within the bound, or leave it unset for 1",
         ),

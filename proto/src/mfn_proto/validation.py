@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, cast
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from mfn_proto.customary import CUSTOMARY
 from mfn_proto.defaults import UNSET
 
 if TYPE_CHECKING:
@@ -152,7 +153,10 @@ def _field_text(owner: Descriptor, leaf: FieldDescriptor, found: protovalidate.V
     remedy = "send a value within the bound"
     default = UNSET.get(owner.full_name, {}).get(leaf.name)
     if default is not None:
-        remedy += f", or leave it unset for {default:g}"
+        remedy += ", or leave it unset"
+        # Who fills in something else sends no unset field: on its way there the number would be wrong.
+        if CUSTOMARY.get(owner.full_name, {}).get(leaf.name, default) == default:
+            remedy += f" for {default:g}"
     return f"got {value!r}, {bound}; {remedy}"
 
 
