@@ -46,6 +46,8 @@ STREAM, LINES = {"content-type": "application/connect+proto"}, {"content-type": 
 V1 = {"connect-protocol-version": "1"}
 EVENTS = {"accept": "text/event-stream"}
 FOUND = {"origin": PAGE}
+STRANGER = {"origin": "http://evil.example", "host": "evil.example"}
+"""A page whose name leads to this machine, as its browser sends a call."""
 
 REQUESTS: Mapping[str, tuple[str, str, Mapping[str, str], bytes]] = {
     "rest unary with an id": ("POST", "/asgi.Test/Echo", {**JSON, "x-request-id": "mine"}, text(b"hi")),
@@ -96,6 +98,10 @@ REQUESTS: Mapping[str, tuple[str, str, Mapping[str, str], bytes]] = {
     "grpc": ("POST", "/asgi.Test/Echo", {"content-type": "application/grpc", "te": "trailers"}, framed(b"hi")),
     "preflight": ("OPTIONS", "/asgi.Test/Echo", {**FOUND, "access-control-request-method": "POST"}, b""),
     "from a page": ("POST", "/asgi.Test/Echo", {**JSON, **FOUND, "x-request-id": "mine"}, text(b"hi")),
+    "rest from a stranger": ("POST", "/asgi.Test/Echo", {**JSON, **STRANGER, "x-request-id": "mine"}, text(b"hi")),
+    "connect from a stranger": ("POST", "/asgi.Test/Echo", {**PROTO, **STRANGER}, message(b"hi")),
+    "connect stream from a stranger": ("POST", "/asgi.Test/Count", {**STREAM, **STRANGER}, framed(b"abc")),
+    "grpc-web from a stranger": ("POST", "/asgi.Test/Echo", {**WEB, **STRANGER}, framed(b"hi")),
     "page": ("GET", "/", {}, b""),
     "page head": ("HEAD", "/", {}, b""),
     "page script": ("GET", "/live.js?v=1", {}, b""),
@@ -155,6 +161,23 @@ def test_status_headers_and_body_are_the_same(addresses: Mapping[str, str], name
     assert of_uvicorn[0] == of_envoy[0]
     assert of_uvicorn[1] == of_envoy[1]
     assert without_ids(of_uvicorn[2]) == without_ids(of_envoy[2])
+
+
+def test_a_page_that_has_made_its_name_lead_to_this_machine_may_not_call(addresses: Mapping[str, str]) -> None:
+    said = {name: answer(addresses["pyvoy"], *request) for name, request in REQUESTS.items() if "a stranger" in name}
+    assert len(said) == 4
+    assert all(b"pages of this origin" in content or "grpc-message" in headers for _, headers, content in said.values())
+    assert {name: status for name, (status, _, _) in said.items() if status != 200} == {
+        "rest from a stranger": 403,
+        "connect from a stranger": 403,
+    }
+    assert said["grpc-web from a stranger"][1]["grpc-status"] == "7"
+    assert b"permission_denied" in said["connect stream from a stranger"][2]
+    for origin in (PAGE, "http://localhost:5173", f"http://{addresses['pyvoy']}"):
+        status, _, content = answer(
+            addresses["pyvoy"], "POST", "/asgi.Test/Echo", {**JSON, "origin": origin}, text(b"hi")
+        )
+        assert (status, content) == (200, text(b"hi"))
 
 
 @pytest.mark.parametrize("target", ["/%ff", "/v1/models/%c3", "/asgi.Test/%ed%a0%80?a=%C3%A9", "/%4%ff%"])

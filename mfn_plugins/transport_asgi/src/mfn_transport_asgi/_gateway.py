@@ -11,6 +11,7 @@ from mfn_core.call import Call, Metadata, Request
 from mfn_core.errors import Code, MfnError
 from mfn_grpc import with_reflection
 from mfn_transport_asgi._asgi import Message, Receive, Scope, Send, Sending, plain_reply, settled
+from mfn_transport_asgi._page_origin import DENIED, PageOrigins
 from mfn_transport_asgi._peer import peer_of
 
 if TYPE_CHECKING:
@@ -25,12 +26,21 @@ T = TypeVar("T")
 
 _log = logging.getLogger(__name__)
 
+_DENIED = f"{DENIED}, which is for its own machine; its operator can name the origin in cors_origins"
+
 
 class Gateway:
     """Between one protocol of a listener and the dispatcher."""
 
     def __init__(
-        self, dispatcher: Dispatcher, name: str, settings: AsgiSettings, disconnects: Disconnects, *, protocol: str
+        self,
+        dispatcher: Dispatcher,
+        name: str,
+        settings: AsgiSettings,
+        disconnects: Disconnects,
+        *,
+        protocol: str,
+        anonymous: bool,
     ) -> None:
         """Serve the dispatcher's operations.
 
@@ -40,6 +50,7 @@ class Gateway:
             settings: of the listener.
             disconnects: tells the calls whose client is gone.
             protocol: what is spoken, for the audit.
+            anonymous: whether calls need no credentials, so that any page in a browser of this machine could make them.
         """
         self._dispatcher = dispatcher
         self._name = name
@@ -47,6 +58,8 @@ class Gateway:
         self._patience = settings.receive_seconds
         self._identifies = settings.identifies
         self._disconnects = disconnects
+        pages = PageOrigins(settings)
+        self._pages = pages if anonymous and pages.local else None
         offered = with_reflection(dispatcher.operations, settings.reflection, listen=settings.listen)
         self.operations: Mapping[str, Operation] = offered
         """What is offered here, by path."""
@@ -118,6 +131,8 @@ class Gateway:
         signed_path: str | None = None,
     ) -> Call:
         """The call that a request makes; `signed_path`: what a signature covers, where that is not the operation's."""
+        if fault is None and self._pages is not None and not self._pages.are_near(scope):
+            fault = MfnError(Code.PERMISSION_DENIED, _DENIED)
         return Call(
             id=self._dispatcher.new_call_id(),
             operation=operation,

@@ -29,12 +29,20 @@ class AsgiTransport:
     """One listener, served by whatever carries it."""
 
     def __init__(
-        self, name: str, settings: AsgiSettings, catalogue: Catalogue | None = None, carrier: Carrier | None = None
+        self,
+        name: str,
+        settings: AsgiSettings,
+        catalogue: Catalogue | None = None,
+        carrier: Carrier | None = None,
+        *,
+        anonymous: bool = False,
     ) -> None:
         """Serve under the name of the transport in the configuration, with the pages of `catalogue`.
 
-        `carrier`: what brings the requests; that of the settings, for one worker, unless given.
+        `carrier`: what brings the requests; that of the settings, for one worker, unless given. `anonymous`: whether
+        calls need no credentials.
         """
+        self._anonymous = anonymous
         self._catalogue = catalogue or Catalogue()
         self._name = name
         self._settings = settings
@@ -68,15 +76,14 @@ class AsgiTransport:
 
         application = self._application = self.carrier.take()
         application.cors = Cors(self._settings)
-        for kind in (GrpcProtocol, GrpcWebProtocol, ConnectProtocol):
-            self._protocols.append(kind(dispatcher, self._name, self._settings, application.disconnects))
+        parts, anonymous = (dispatcher, self._name, self._settings, application.disconnects), self._anonymous
+        self._protocols.append(GrpcProtocol(*parts))
+        self._protocols.append(GrpcWebProtocol(*parts, anonymous=anonymous))
+        self._protocols.append(ConnectProtocol(*parts, anonymous=anonymous))
         if self._settings.page:
             self._protocols.append(PageProtocol())
         # The last to be asked: it takes what is nobody else's.
-        rest = RestProtocol(
-            dispatcher, self._name, self._settings, application.disconnects, pages=self._catalogue.pages
-        )
-        self._protocols.append(rest)
+        self._protocols.append(RestProtocol(*parts, pages=self._catalogue.pages, anonymous=anonymous))
         for protocol in self._protocols:
             protocol.start()
             application.speak(protocol)

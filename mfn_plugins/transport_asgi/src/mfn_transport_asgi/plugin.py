@@ -129,7 +129,8 @@ def _transport(config: AsgiSettings, context: ComponentContext) -> Transport:
         path = join_path("transports", context.name)
         raise ConfigError([Problem(path=f"{path}.{setting}", message=why) for setting, _, why in wrong])
     carrier = carrier_of(context.name, config, workers=context.server.workers, allow=context.server.allow)
-    return AsgiTransport(context.name, config, context.catalogue, carrier)
+    anonymous = "anonymous" in context.server.allow
+    return AsgiTransport(context.name, config, context.catalogue, carrier, anonymous=anonymous)
 
 
 def _host(configs: Mapping[str, Any]) -> WorkerHost:

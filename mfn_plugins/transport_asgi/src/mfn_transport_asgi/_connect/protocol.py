@@ -93,9 +93,17 @@ class ConnectProtocol:
     """`application/json` is not among them: it is Connect's only where the request says so."""
     for_browsers = True
 
-    def __init__(self, dispatcher: Dispatcher, name: str, settings: AsgiSettings, disconnects: Disconnects) -> None:
-        """Serve the dispatcher's operations under the transport's name."""
-        self._gateway = Gateway(dispatcher, name, settings, disconnects, protocol="connect")
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        name: str,
+        settings: AsgiSettings,
+        disconnects: Disconnects,
+        *,
+        anonymous: bool = False,
+    ) -> None:
+        """Serve the dispatcher's operations under the transport's name; `anonymous`: whether without credentials."""
+        self._gateway = Gateway(dispatcher, name, settings, disconnects, protocol="connect", anonymous=anonymous)
         self._limit = settings.max_message_bytes
         self._compress_from = settings.compress_from_bytes
 

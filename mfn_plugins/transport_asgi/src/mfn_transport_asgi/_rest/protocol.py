@@ -88,9 +88,12 @@ class RestProtocol:
         settings: AsgiSettings,
         disconnects: Disconnects,
         pages: Sequence[Page] = (),
+        *,
+        anonymous: bool = False,
     ) -> None:
-        """Serve the dispatcher's operations under the transport's name, and `pages` of other components."""
-        self._gateway = Gateway(dispatcher, name, settings, disconnects, protocol="rest")
+        """Serve the dispatcher's operations under the transport's name, and `pages` of other components; `anonymous`:
+        whether without credentials."""
+        self._gateway = Gateway(dispatcher, name, settings, disconnects, protocol="rest", anonymous=anonymous)
         self._limit = settings.max_message_bytes
         self._compress_from = settings.compress_from_bytes
         self._heartbeat = settings.heartbeat_seconds

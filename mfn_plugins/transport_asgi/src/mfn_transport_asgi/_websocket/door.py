@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
-from urllib.parse import urlsplit
 
 from google.protobuf.empty_pb2 import Empty
 
-from mfn_core.assembly import is_loopback
 from mfn_core.call import Call, Metadata, Request
 from mfn_core.dispatcher import Outcome
 from mfn_core.errors import Code, FieldViolation, MfnError
 from mfn_core.operation import Operation, Shape
 from mfn_transport_asgi._asgi import Scope
 from mfn_transport_asgi._metadata import RequestHead
+from mfn_transport_asgi._page_origin import PageOrigins
 from mfn_transport_asgi._peer import peer_of
 
 if TYPE_CHECKING:
@@ -106,23 +104,11 @@ class Door:
         self._dispatcher = dispatcher
         self._name = name
         self._routes = {path.encode(): operation for path, operation in dispatcher.operations.items()}
-        self._origins = frozenset(settings.cors_origins)
-        self._local = is_loopback(settings.listen)
+        self.pages = PageOrigins(settings)
+        """Which pages may open a socket."""
         self._most = settings.websocket.max_sockets_per_principal
         self.identifies = settings.identifies
         self._sockets: Counter[str] = Counter()
-
-    def admits_page(self, scope: Scope) -> bool:
-        """Whether the page that opens the socket, where it is one, is of this server or of an allowed origin."""
-        headers = {name: value.decode("latin-1") for name, value in scope["headers"] if name in (b"origin", b"host")}
-        origin = headers.get(b"origin")
-        if origin is None or origin in self._origins or "*" in self._origins:
-            return True
-        parts = urlsplit(origin)
-        if parts.netloc.lower() != headers.get(b"host", "").lower():
-            return False
-        # A name of the attacker's that leads to this machine would be equal to itself too.
-        return not self._local or _names_this_machine(parts.hostname or "")
 
     async def open(self, visitor: Visitor, shown: Mapping[str, Any] | None) -> Outcome:
         """Find out who it is.
@@ -221,12 +207,3 @@ def _text(name: str, value: Any) -> str:
         text = f"must be text of at most {LONGEST_CREDENTIAL} characters"
         raise MfnError.invalid([FieldViolation(field=name, description=text)])
     return value
-
-
-def _names_this_machine(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

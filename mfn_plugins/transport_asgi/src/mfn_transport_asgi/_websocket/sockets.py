@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
+from mfn_transport_asgi._page_origin import DENIED
 from mfn_transport_asgi._websocket.connection import Connection, Talk
 from mfn_transport_asgi._websocket.door import Door
 from mfn_transport_asgi._websocket.field import FieldTalk
@@ -85,8 +86,8 @@ class WebSockets:
             return TOO_MANY, "too many sockets"
         if link.scope["raw_path"] not in PATHS:
             return NO_SUCH_PATH, "no such path"
-        if not self._door.admits_page(link.scope):
-            return NO_SUCH_PATH, "pages of this origin may not call this server"
+        if not self._door.pages.are_own(link.scope):
+            return NO_SUCH_PATH, DENIED
         return None
 
     async def _run(self, connection: Connection, address: bytes) -> None:
