@@ -350,6 +350,8 @@ async def test_an_unknown_method_is_on_record_and_unimplemented() -> None:
     target = dispatcher(op, Recorder("audit", seen), Recorder("auth", seen), outer=1)
     unknown = target.unknown("/nobody.Home/Knock")
     assert unknown.path == "/nobody.Home/Knock"
+    assert target.unknown("/favicon.ico").path == "/favicon.ico"
+    assert target.unknown("/a/b/c").path == "/a/b/c"
     outcome = await Client(target, unknown).run()
     assert outcome.code is Code.UNIMPLEMENTED
     assert "/nobody.Home/Knock" in outcome.message

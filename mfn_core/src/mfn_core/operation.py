@@ -85,7 +85,8 @@ class Operation:
 
     @path.default
     def _path(self) -> str:
-        return f"/{self.service}/{self.method}"
+        # What is called and does not exist may be of no service: `/favicon.ico`.
+        return f"/{self.service}/{self.method}" if self.service else f"/{self.method}"
 
 
 @frozen(kw_only=True)

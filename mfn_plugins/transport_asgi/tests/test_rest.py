@@ -231,6 +231,11 @@ async def test_lines_are_not_compressed(server: Server) -> None:
     assert (client.http, client.headers[b"accept-post"].split(b",")[0]) == (415, b"application/x-ndjson")
 
 
+async def test_a_charset_that_is_not_read_is_named(server: Server) -> None:
+    client = await server.ask(Client([body(text(b""))]), "Echo", (b"content-type", b"application/json;charset=latin1"))
+    assert problem(client)["detail"].endswith("must be application/json in UTF-8, not application/json in latin1")
+
+
 async def test_a_client_that_is_gone_aborts_the_call(server: Server) -> None:
     await server.ask(Client([body(text(b"a"))], sends_fail=True), "Repeat", JSON)
     client = Client([body(text(b"a") + b"\n", more=True), DISCONNECT])

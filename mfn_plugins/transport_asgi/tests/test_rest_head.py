@@ -49,14 +49,15 @@ def test_any_accept_chooses_one_of_the_offered_or_none(accept: bytes) -> None:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
-        (b"application/json", ContentType(JSON, True)),
-        (b" Application/JSON ; charset=UTF-8", ContentType(JSON, True)),
-        (b'application/json;charset="utf-8"', ContentType(JSON, True)),
-        (b"application/json; charset=latin-1", ContentType(JSON, False)),
+        (b"application/json", ContentType(JSON)),
+        (b" Application/JSON ; charset=UTF-8", ContentType(JSON, b"utf-8")),
+        (b'application/json;charset="us-ascii"', ContentType(JSON, b"us-ascii")),
+        (b"application/json; charset=latin-1", ContentType(JSON, b"latin-1")),
     ],
 )
 def test_a_content_type_has_a_name_and_a_charset(value: bytes, expected: ContentType) -> None:
     assert ContentType.parse(value) == expected
+    assert expected.is_utf8 == (expected.charset != b"latin-1")
 
 
 def test_headers_of_http_are_no_metadata() -> None:

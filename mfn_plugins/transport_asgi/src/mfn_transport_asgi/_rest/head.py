@@ -48,7 +48,13 @@ class ContentType:
 
     name: bytes
     """In lower case, without parameters; empty where the request does not say."""
-    is_utf8: bool
+    charset: bytes = b"utf-8"
+    """In lower case."""
+
+    @property
+    def is_utf8(self) -> bool:
+        """Whether its charset is UTF-8 or a part of it."""
+        return self.charset in _CHARSETS
 
     @classmethod
     def parse(cls, value: bytes) -> ContentType:
@@ -59,7 +65,7 @@ class ContentType:
             key, _, given = parameter.partition(b"=")
             if key.strip().lower() == b"charset":
                 charset = given.strip().strip(b'"').lower()
-        return cls(name.strip().lower(), charset in _CHARSETS)
+        return cls(name.strip().lower(), charset)
 
 
 class RestHead:
@@ -102,7 +108,7 @@ class RestHead:
         self.accept = self.coding = self.deadline = self.request_id = self.stream_id = self.fault = None
         self.gzip = False
         self.last_event = 0
-        self.content_type = ContentType(b"", True)
+        self.content_type = ContentType(b"")
         for name, value in headers:
             if name in _NO_METADATA:
                 self._read_own(name, value)

@@ -247,6 +247,8 @@ def _unreadable(binding: Binding, head: RestHead) -> _Refusal | None:
     given = head.content_type
     if given.name not in taken or not given.is_utf8:
         shown = given.name[:64].decode("ascii", "backslashreplace") or "none"
+        if not given.is_utf8:
+            shown += f" in {given.charset[:64].decode('ascii', 'backslashreplace') or 'no charset'}"
         text = f"the content type must be {taken[0].decode()} in UTF-8, not {shown}"
         error = MfnError(Code.INVALID_ARGUMENT, text)
         accepted = b"accept-post" if binding.verb == "POST" else b"accept"
