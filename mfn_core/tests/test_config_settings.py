@@ -175,6 +175,7 @@ def test_a_suggestion_names_the_nearest_and_all_known() -> None:
     assert suggest("hmca", ["hmac", "mtls"]) == "did you mean 'hmac'? known: hmac, mtls"
     assert suggest("zzz", ["hmac", "mtls"]) == "known: hmac, mtls"
     assert suggest("zzz", []) == ""
+    assert suggest("hmac" * 30, ["hmac" * 30 + "s"]).startswith("known: hmac"), "a long word is compared with none"
 
 
 # Secrets.

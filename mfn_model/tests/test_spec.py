@@ -202,6 +202,21 @@ def test_a_huge_value_is_shown_abbreviated() -> None:
     assert len(str(caught.value)) < 300
 
 
+def test_of_many_unknown_names_the_first_are_told_and_the_others_counted() -> None:
+    with pytest.raises(SpecError) as caught:
+        spec(parameters={f"k{index}": 1.0 for index in range(100_000)})
+    assert fields_of(caught.value) == [*(f"k{index}" for index in range(20)), "parameters"]
+    assert str(caught.value).endswith("and 99980 more names that model 'mycelium' does not have; leave them out")
+
+
+def test_a_long_name_is_shown_abbreviated_and_is_near_to_none() -> None:
+    with pytest.raises(SpecError, match="known: ") as caught:
+        spec(parameters={"alpha" * 1000: 1.0})
+    (field,) = fields_of(caught.value)
+    assert len(field) == 80
+    assert len(str(caught.value)) < 400
+
+
 def test_a_value_whose_repr_raises_is_refused_all_the_same() -> None:
     class Hostile:
         def __repr__(self) -> str:

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any
 
 from mfn_model._derivation import derive
-from mfn_model._parameter import BoundViolation, Parameter, ParameterValue, SpecError, abbreviated, nearest
+from mfn_model._parameter import (
+    LONGEST_NAME,
+    BoundViolation,
+    Parameter,
+    ParameterValue,
+    SpecError,
+    abbreviated,
+    nearest,
+)
 from mfn_model._requirements import Requirement
 from mfn_model._species import Boundary, Kick, Noise, Patches, Species, Spike, Update
 from mfn_model.dynamics import Dynamics
 from mfn_model.expressions import Expression
 
 __all__ = ["FieldModel"]
+
+NAMES_TOLD = 20
+"""Unknown parameters that are told one by one: each is compared with those that there are, which takes a while."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,14 +128,27 @@ class FieldModel:
             else:
                 settled.append((parameter.name, outcome))
         known = {parameter.name for parameter in self.parameters}
-        violations.extend(self._unknown(name, values[name]) for name in values if name not in known)
+        violations.extend(self._unknowns([name for name in values if name not in known], values))
         return tuple(settled), tuple(violations)
+
+    def _unknowns(self, names: Sequence[object], values: Mapping[Any, Any]) -> Iterator[BoundViolation]:
+        """One violation for each of the first `NAMES_TOLD` names, and one for all the others."""
+        for name in names[:NAMES_TOLD]:
+            yield self._unknown(name, values[name])
+        more = len(names) - NAMES_TOLD
+        if more > 0:
+            yield BoundViolation(
+                field="parameters",
+                value=len(values),
+                bound=f"parameters of model {self.name!r}",
+                message=f"and {more} more names that model {self.name!r} does not have; leave them out",
+            )
 
     def _unknown(self, name: object, value: object) -> BoundViolation:
         known = [parameter.name for parameter in self.parameters]
         shown = abbreviated(name)
         return BoundViolation(
-            field=name if isinstance(name, str) else shown,
+            field=name if isinstance(name, str) and len(name) <= LONGEST_NAME else shown,
             value=value,
             bound=f"a parameter of model {self.name!r}",
             message=f"model {self.name!r} has no parameter {shown}; {nearest(str(name), known)}",

@@ -11,16 +11,22 @@ from typing import Literal
 
 import numpy as np
 
-__all__ = ["BoundViolation", "Parameter", "ParameterValue", "SpecError", "abbreviated", "nearest"]
+__all__ = ["LONGEST_NAME", "BoundViolation", "Parameter", "ParameterValue", "SpecError", "abbreviated", "nearest"]
+
+LONGEST_NAME = 80
+"""Characters of a name that is compared and shown; no name of the catalogue comes near it."""
 
 ParameterValue = float | bool
 """A parameter's value: a Python `float`, or a Python `bool` for a switch."""
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """`"; did you mean 'x'?"` for the closest known name, or the list of known names when none is close."""
+    """`"did you mean 'x'?"` for the closest known name, or the list of known names when none is close.
+
+    A name of more than `LONGEST_NAME` characters is close to none: to compare takes the longer, the longer it is.
+    """
     known = sorted(known)
-    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
+    close = difflib.get_close_matches(name, known, n=1, cutoff=0.6) if len(name) <= LONGEST_NAME else []
     if close:
         return f"did you mean {close[0]!r}?"
     return "known: " + ", ".join(repr(each) for each in known) if known else "there are none"
@@ -104,7 +110,7 @@ class Parameter:
         return BoundViolation(field=self.name, value=value, bound=self.bound, message=message)
 
 
-def abbreviated(value: object, limit: int = 80) -> str:
+def abbreviated(value: object, limit: int = LONGEST_NAME) -> str:
     """`repr(value)` cut to `limit` characters; never raises, however strange the value."""
     try:
         text = repr(value)

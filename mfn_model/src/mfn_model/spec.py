@@ -112,9 +112,9 @@ class ParameterValues(Mapping[str, ParameterValue]):
 class FieldSpec:
     """One trajectory, fully determined: the same specification gives the same states on every correct backend.
 
-    Raises `SpecError`, which lists every violation, when the model is unknown, a parameter is unknown, of the
-    wrong type, not finite or out of its bounds, the model does not know the boundary, or grid or seed are out of their
-    bounds. A server that serves strangers sets
+    Raises `SpecError`, which lists every violation (of unknown parameters the first 20, and how many more there are),
+    when the model is unknown, a parameter is unknown, of the wrong type, not finite or out of its bounds, the model
+    does not know the boundary, or grid or seed are out of their bounds. A server that serves strangers sets
     narrower bounds on the grid; here it only has to exist.
     """
 

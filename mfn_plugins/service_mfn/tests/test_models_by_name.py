@@ -199,6 +199,42 @@ async def test_a_parameter_that_does_not_fit_its_model_is_refused_by_name(
     assert served.charges == []
 
 
+async def test_of_too_many_names_none_is_looked_at(served: Any) -> None:
+    names = {f"k{index}": 1.0 for index in range(65)}
+    for path, message, field in (
+        (EXTRACT, w1.FeatureRequest(parameters=names), "parameters"),
+        (STREAM_W2, w2.SimulateRequest(parameters=names), "parameters"),
+        ("/mfn.MFNValidationService/ValidatePattern", w1.ValidationRequest(parameters=names), "parameters"),
+        (
+            SIMULATE,
+            v1.SimulateRequest(simulation=v1.SimulationSpec(parameter_values=names)),
+            "simulation.parameter_values",
+        ),
+    ):
+        outcome = await served.open(path, message).outcome()
+        assert [each.field for each in outcome.error.violations] == [field]
+    for command, field in (
+        ({"start": {"simulation": {"parameter_values": names}}}, "start.simulation.parameter_values"),
+        ({"change": {"parameters": names}}, "change.parameters"),
+    ):
+        steered = served.open(STEER)
+        steered.send(v1.SteerSimulationRequest(**command))
+        outcome = await steered.outcome()
+        assert [each.field for each in outcome.error.violations] == [field]
+
+
+async def test_of_many_unknown_names_the_first_are_told_and_the_others_counted(served: Any) -> None:
+    names = {f"k{index}": 1.0 for index in range(64)}
+    outcome = await served.unary(EXTRACT, w1.FeatureRequest(parameters=names))
+    *told, rest = outcome.error.violations
+    assert len(told) == 20
+    assert {each.field for each in told} <= {f"parameters[{name}]" for name in names}
+    assert (rest.field, rest.description) == (
+        "parameters",
+        "and 44 more names that model 'mycelium' does not have; leave them out",
+    )
+
+
 async def test_a_field_that_the_model_has_no_parameter_for_is_refused(served: Any, bare_model: str) -> None:
     request = named(w1.FeatureRequest(alpha=0.1, spike_probability=0.5, turing_enabled=True), bare_model)
     outcome = await served.unary(EXTRACT, request)

@@ -14,6 +14,7 @@ __all__ = ["ConfigError", "Problem", "join_path", "suggest"]
 SHOWN = 20
 """Problems that the text of one error shows, so that it stays on one screen; `problems` has all of them."""
 
+_LONGEST_WORD = 80
 _BARE_KEY = re.compile(r"[A-Za-z0-9_-]+")
 
 
@@ -62,10 +63,13 @@ def join_path(path: str, key: str) -> str:
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """A remedy for an unknown word: the known one that is near it, and all that are known; empty if none is."""
+    """A remedy for an unknown word: the known one that is near it, and all that are known; empty if none is.
+
+    Nothing is near a word of more than 80 characters: to compare takes the longer, the longer it is.
+    """
     choices = list(dict.fromkeys(known))
     if not choices:
         return ""
     listed = f"known: {', '.join(choices)}"
-    near = difflib.get_close_matches(word, choices, n=1, cutoff=0.6)
+    near = difflib.get_close_matches(word, choices, n=1, cutoff=0.6) if len(word) <= _LONGEST_WORD else []
     return f"did you mean {near[0]!r}? {listed}" if near else listed

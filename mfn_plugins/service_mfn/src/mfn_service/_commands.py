@@ -149,7 +149,7 @@ def _changed(spec: FieldSpec, command: pb.ChangeCommand) -> Wanted:
         seed=spec.seed,
         boundary=spec.boundary,
         own=own,
-        named=dict(command.parameters),
+        named=command.parameters,
         named_path="change.parameters",
         prefix="change.",
     )

@@ -165,6 +165,8 @@ class Wanted:
         """Where the request says a parameter, or one of the other arguments of a specification."""
         if name in ("boundary", "grid_size", "model", "seed"):
             return f"{self.prefix}{name}"
+        if name == "parameters" and name not in self.named:
+            return self.named_path
         own = self.own.get(name)
         return own.path if own is not None and name not in self.named else f"{self.named_path}[{name[:LONGEST_NAME]}]"
 

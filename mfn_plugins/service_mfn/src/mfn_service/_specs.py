@@ -75,7 +75,7 @@ def wanted_run(request: AnyRun) -> Wanted:
                 path="turing_enabled", value=request.turing_enabled, sent=bool(request.turing_enabled)
             ),
         },
-        named=dict(request.parameters),
+        named=request.parameters,
     )
 
 
@@ -103,7 +103,7 @@ def wanted_described_run(request: SimulateRequest) -> Wanted:
         grid_size=int(effective(request, "grid_size")),
         seed=int(effective(request, "seed")),
         own=own,
-        named=dict(request.parameters),
+        named=request.parameters,
     )
 
 
@@ -149,7 +149,7 @@ def wanted_simulation(message: SimulationSpec, path: str) -> Wanted:
         seed=int(effective(message, "seed")),
         boundary=message.boundary,
         own=own,
-        named=dict(message.parameter_values),
+        named=message.parameter_values,
         named_path=f"{path}.parameter_values",
         prefix=f"{path}.",
     )
@@ -157,6 +157,9 @@ def wanted_simulation(message: SimulationSpec, path: str) -> Wanted:
 
 def named_breaches(found: list[Breach], wanted: Callable[[], Wanted], *, potential: bool = False) -> list[Breach]:
     """`found` and what the model that the request names adds to it; a field at fault is not named twice.
+
+    The names of a map that is at fault as a whole, for it has too many, are not looked at: this is done on the event
+    loop.
 
     Args:
         found: what is wrong with the request already.
@@ -174,7 +177,9 @@ def named_breaches(found: list[Breach], wanted: Callable[[], Wanted], *, potenti
         raise
     more = list(potential_breaches(asked.model, f"{asked.prefix}model")) if potential else []
     named = {each.field for each in found}
-    found.extend(each for each in more or asked.breaches() if each.field not in named)
+    if not more and asked.named_path not in named:
+        more = asked.breaches()
+    found.extend(each for each in more if each.field not in named)
     return found
 
 

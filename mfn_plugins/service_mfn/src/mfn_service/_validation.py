@@ -163,7 +163,7 @@ def _asked_in_w2(request: ValidateRequest) -> _Training:
 
 def _wanted(request: ValidationRequest | ValidateRequest, grid_size: int, own: dict[str, Own]) -> Callable[[], Wanted]:
     return lambda: Wanted(
-        model=known_model(request.model or MYCELIUM.name), grid_size=grid_size, own=own, named=dict(request.parameters)
+        model=known_model(request.model or MYCELIUM.name), grid_size=grid_size, own=own, named=request.parameters
     )
 
 
