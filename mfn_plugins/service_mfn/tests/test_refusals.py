@@ -100,8 +100,9 @@ def cases() -> Iterator[Any]:
     resume = v1.ResumeSessionCommand(session_id="x", last_step=-1)
     request = v1.SteerSimulationRequest(resume_session=resume)
     yield case(FIELDS + "SteerSimulation", request, "resume_session.last_step", -1)
-    request = v1.SteerSimulationRequest(sequence=0, start=v1.StartCommand())
-    yield case(FIELDS + "SteerSimulation", request, "sequence", 0)
+    for value in (0, 2**62 + 1, 2**63 - 1):
+        request = v1.SteerSimulationRequest(sequence=value, start=v1.StartCommand())
+        yield case(FIELDS + "SteerSimulation", request, "sequence", value)
     for shape in ((0, 0), (129, 129), (4, 129), (129, 4), (65537, 65537), (4,), (4, 4, 4), ()):
         header = v1.AnalyzeFieldHeader(shape=shape, encoding=2)
         yield case(FIELDS + "AnalyzeField", v1.AnalyzeFieldRequest(header=header), "header.shape", shape)

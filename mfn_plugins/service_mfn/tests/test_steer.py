@@ -257,6 +257,7 @@ async def test_a_session_ends_when_its_time_is_over(serve: Any, clock: Any) -> N
         ([start(), command(inject=pb.InjectCommand(amplitude_volts=float("inf")))], "inject.amplitude_volts"),
         ([command(resume_session=pb.ResumeSessionCommand())], "resume_session.session_id"),
         ([start(), command(0, pause={})], "sequence"),
+        ([start(), command(2**62 + 1, pause={})], "sequence"),
     ],
 )
 async def test_a_message_that_may_not_come_ends_the_call(

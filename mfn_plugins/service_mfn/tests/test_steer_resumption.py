@@ -215,6 +215,23 @@ async def test_a_numbered_resumption_takes_its_number(served: Any) -> None:
     await second.rest()
 
 
+async def test_after_the_largest_number_commands_still_count_on(served: Any) -> None:
+    first, session_id, step = await paused_session(served)
+    first.send(command(2**62, pause={}), command(pause={}))
+    numbers = [(await first.next()).acknowledged.sequence for _ in range(2)]
+    assert numbers == [2**62, 2**62 + 1]
+    first.break_off()
+    await first.outcome()
+    beyond = served.open(STEER)
+    beyond.send(again(session_id, step, sequence=2**63 - 1))
+    assert (await beyond.outcome()).error.violations[0].field == "sequence"
+    second = served.open(STEER)
+    second.send(again(session_id, step), command(stop={}))
+    assert (await second.next()).resumed.sequence == 2**62 + 1
+    assert (await second.next()).acknowledged.sequence == 2**62 + 2
+    await second.rest()
+
+
 async def test_an_expired_session_is_gone(serve: Any, clock: Any) -> None:
     served = serve(clock=clock, service={"resume_within_seconds": 20})
     first, session_id, step = await paused_session(served)

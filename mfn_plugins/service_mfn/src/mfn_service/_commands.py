@@ -15,10 +15,14 @@ from mfn_service._limits import invalid
 from mfn_service._models import Own, Wanted
 from mfn_service._session import Ending, Hold, SteeredSession
 
-__all__ = ["OPENINGS", "Commands", "numbered"]
+__all__ = ["LAST_SEQUENCE", "OPENINGS", "Commands", "numbered"]
 
 OPENINGS = ("start", "resume_session")
 """The commands that open a call, and may not come later in it."""
+
+LAST_SEQUENCE = 2**62
+"""The largest number that a client may give a command. What is unnumbered counts on from it, and no session lives long
+enough to count from there to the end of the 64 bits that a number has on the wire."""
 
 
 def numbered(message: pb.SteerSimulationRequest, session: SteeredSession) -> int:

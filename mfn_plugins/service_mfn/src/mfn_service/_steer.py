@@ -14,9 +14,9 @@ from mfn_core.execution import ComputePool
 from mfn_model import FieldSpec
 from mfn_proto.defaults import effective
 from mfn_proto.v1 import field_pb2 as pb
-from mfn_service._commands import OPENINGS, Commands, numbered
+from mfn_service._commands import LAST_SEQUENCE, OPENINGS, Commands, numbered
 from mfn_service._inbox import Inbox
-from mfn_service._limits import WorkLimits, invalid, refuse, rule_breaches
+from mfn_service._limits import Breach, WorkLimits, invalid, refuse, rule_breaches
 from mfn_service._session import Hold, SteeredSession
 from mfn_service._sessions import SessionRegistry
 from mfn_service._specs import named_breaches, require_engine, simulation, wanted_simulation
@@ -60,6 +60,14 @@ class Steering:
 
     def _validate(self, message: pb.SteerSimulationRequest) -> Sequence[FieldViolation]:
         found = rule_breaches(message)
+        if message.sequence > LAST_SEQUENCE:
+            found.append(
+                Breach(
+                    field="sequence",
+                    description=f"got {message.sequence}, must be at most 2^62; number commands from 1 on, one by one, "
+                    "or leave it unset",
+                )
+            )
         if message.WhichOneof("command") == "start":
             start = message.start
             found = self._limits.run(
