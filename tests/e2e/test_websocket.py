@@ -225,7 +225,12 @@ async def test_what_is_wrong_with_parameters_is_told_all_at_once(server: Deploym
         await talk.say("subscribe", {"stream_id": "a", "params": {"alpha": 0.3, "steps": -1}})
         refused, _ = await talk.until("subscribe_failed")
         assert refused["payload"]["code"] == "INVALID_ARGUMENT"
-        assert len(refused["payload"]["violations"]) == 2
+        assert {each["field"] for each in refused["payload"]["violations"]} == {"alpha", "steps"}
+        assert "simulation." not in refused["payload"]["message"]
+        wrong = {"grid_size": 2000, "parameters": {"alfa": 0.3}}
+        await talk.say("subscribe", {"stream_id": "a", "params": wrong})
+        refused, _ = await talk.until("subscribe_failed")
+        assert {each["field"] for each in refused["payload"]["violations"]} == {"grid_size", "parameters[alfa]"}
 
 
 async def test_a_client_that_vanishes_ends_its_calls(server: Deployment, address: str) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 
 import pytest
 
 from mfn_asgi_parts.sockets import hall
+from mfn_proto.v1 import field_pb2 as pb
 from mfn_transport_asgi._websocket.outbox import WAITING_ANSWERS
 from mfn_transport_asgi._websocket.settings import WebSocketSettings
 
@@ -149,6 +151,66 @@ async def test_a_defect_is_not_told_to_the_client() -> None:
         link.say("dance", stream_id="a")
         (told,) = await link.until("error")
         assert told["payload"]["error_code"] == "SUBSCRIBE_FAILED"
+
+
+@pytest.mark.parametrize(
+    ("params", "fields"),
+    [
+        ({"parameters": {"alpha": 10**400}}, ["parameters[alpha]"]),
+        ({"parameters": {"alpha": "0.1", "leak": None}}, ["parameters[alpha]", "parameters[leak]"]),
+        ({"parameters": {"\ud800": 1}}, ["parameters[�]"]),
+        ({"parameters": {f"k{index}": 1 for index in range(65)}}, ["parameters"]),
+        ({"alpha": 10**400, "model": "\ud800", "boundary": "\ud800"}, ["model", "boundary", "alpha"]),
+        ({f"\ud800{index}": 1 for index in range(30)}, [*(f"�{index}" for index in range(20)), "params"]),
+        ({"alpha": 0.1, "turing_enabled": False, "parameters": {}}, ["alpha", "turing_enabled"]),
+        ({"model": "gray_scott"}, ["model"]),
+        ({"model": "gray_scott", "parameters": {"feed": 0.05}}, ["model"]),
+        ({"model": "gray_scott", "alpha": 0.1}, ["model", "alpha"]),
+    ],
+)
+@pytest.mark.parametrize("path", ["/ws/simulation_live", "/ws/stream_features"])
+async def test_a_parameter_that_cannot_be_taken_is_named(path: str, params: dict[str, Any], fields: list[str]) -> None:
+    async with hall() as made:
+        link = await made.greeted(path=path)
+        link.say("subscribe", {"stream_id": "a", "params": params})
+        (told,) = await link.until("subscribe_failed")
+        assert (told["payload"]["error_code"], told["payload"]["code"]) == ("SUBSCRIBE_FAILED", "INVALID_ARGUMENT")
+        assert [each["field"] for each in told["payload"]["violations"]] == fields
+        assert made.asked == []
+
+
+async def test_parameters_go_to_the_model_that_they_are_for() -> None:
+    async with hall() as made:
+        link = await made.greeted()
+        for stream, params in enumerate(
+            (
+                {},
+                {"model": "mycelium_turing", "alpha": 0.1},
+                {"model": "mycelium_rd", "parameters": {"alpha": 0.1, "jitter": True}},
+                {"model": "nobody_knows", "alpha": 0.1},
+                {"parameters": None, "backpressure": None},
+            )
+        ):
+            link.say("subscribe", {"stream_id": str(stream), "params": {"steps": 1, **params}})
+            await link.until("simulation_complete", stream + 1)
+    own = pb.MyceliumParameters(alpha=0.18, spike_probability=0.25, turing_enabled=True)
+    variant = pb.MyceliumParameters(alpha=0.1, spike_probability=0.25, turing_enabled=True)
+    common = {"grid_size": 64, "seed": 42}
+    assert [each.simulation for each in made.asked] == [
+        pb.SimulationSpec(mycelium=own, **common),
+        pb.SimulationSpec(model="mycelium_turing", mycelium=variant, **common),
+        pb.SimulationSpec(model="mycelium_rd", parameter_values={"alpha": 0.1, "jitter": 1.0}, **common),
+        pb.SimulationSpec(model="nobody_knows", **common),
+        pb.SimulationSpec(mycelium=own, **common),
+    ]
+
+
+async def test_the_gradient_of_a_field_of_one_cell_is_zero() -> None:
+    async with hall() as made:
+        link = await made.greeted(path="/ws/stream_features")
+        link.say("subscribe", {"stream_id": "a", "params": {"grid_size": 1, "steps": 1}})
+        (told,) = await link.until("feature_update")
+        assert told["payload"]["features"]["spatial_variance"] == 0.0
 
 
 async def test_every_subscription_is_a_call_with_the_principal_of_the_opening() -> None:

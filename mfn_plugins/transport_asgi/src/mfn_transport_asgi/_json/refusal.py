@@ -20,7 +20,7 @@ from mfn_core.config import suggest
 from mfn_core.errors import FieldViolation
 from mfn_proto.strict_json import has_own_form, map_path, misread
 
-__all__ = ["REFUSALS", "explained", "misunderstood", "shown"]
+__all__ = ["MAX_VIOLATIONS", "REFUSALS", "explained", "misunderstood", "shown"]
 
 REFUSALS = (json_format.Error, ValueError, TypeError, KeyError, AttributeError, RecursionError)
 """What the library raises for wrong input; it documents the first alone."""

@@ -48,8 +48,9 @@ def _total_energy(field: NDArray[np.floating]) -> float:
 
 
 def _spatial_variance(field: NDArray[np.floating]) -> float:
-    by_row, by_column = np.gradient(field)
-    return float(np.mean(by_row * by_row + by_column * by_column))
+    # Along a side of one cell there is no slope.
+    slopes = [np.gradient(field, axis=axis) for axis, cells in enumerate(field.shape) if cells > 1]
+    return float(np.mean(sum(slope * slope for slope in slopes))) if slopes else 0.0
 
 
 _OF_THE_FIELD: Mapping[str, Callable[[NDArray[np.floating]], float]] = MappingProxyType(
@@ -74,7 +75,7 @@ FEATURES = (
 `pot_…`: mV, of the whole field. `fractal_dimension`: box counting over the active cells, 0 where it is undefined.
 `active_nodes`: cells above -60 mV, and `activity_ratio` their share, 0 to 1. `total_energy`: the sum of the squared
 potentials, V². `spatial_variance`: the mean squared length of the gradient, V² per cell², by central differences, and
-one-sided ones at the edges.
+one-sided ones at the edges, and none along a side of one cell.
 """
 
 

@@ -13,14 +13,26 @@ from typing import Any, Protocol
 
 from attrs import frozen
 
+from mfn_core.dispatcher import Outcome
 from mfn_core.errors import FieldViolation, MfnError
+from mfn_model import MODELS
 from mfn_proto.v1 import field_pb2 as pb
+from mfn_transport_asgi._json.refusal import MAX_VIOLATIONS, shown
 from mfn_transport_asgi._websocket.features import FEATURES, cells, features, potentials
 from mfn_transport_asgi._websocket.outbox import Policy
 
-__all__ = ["OPERATION", "STREAMS", "Stream", "Told", "policy_of", "raw_parameters"]
+__all__ = ["OPERATION", "STREAMS", "Stream", "Told", "in_own_names", "policy_of", "raw_parameters"]
 
 OPERATION = b"/mfn.v1.FieldService/Simulate"
+MYCELIUM = "mycelium"
+"""The model where none is named."""
+POTENTIAL = "V"
+"""Unit of a field that is a potential."""
+MOST_NAMED = 64
+"""Parameters by name in one subscription: what the request has room for."""
+
+_OWN = ("alpha", "spike_probability", "turing_enabled")
+_NO_POTENTIAL = "and this stream tells of potentials alone; use /ws/field"
 
 
 @frozen
@@ -56,6 +68,10 @@ class _Parameters:
         self._given = dict(given)
         self.wrong: list[FieldViolation] = []
 
+    def says(self, name: str) -> bool:
+        """Whether it is there, and not taken yet."""
+        return self._given.get(name) is not None
+
     def take(self, name: str, default: Any, kind: type, what: str) -> Any:
         value = self._given.pop(name, None)
         if value is None:
@@ -69,6 +85,7 @@ class _Parameters:
             not fits
             or (kind is int and not -(1 << 31) <= value < 1 << 31)
             or (kind is float and not math.isfinite(value))
+            or (kind is str and not _is_unicode(value))
         ):
             self.refuse(name, f"must be {what}")
             return default
@@ -86,14 +103,19 @@ class _Parameters:
 
     def finish(self) -> None:
         for name in self._given:
-            self.refuse(str(name)[:64], "is no parameter of this stream")
+            self.refuse(shown(name), "is no parameter of this stream")
         if self.wrong:
+            more = len(self.wrong) - MAX_VIOLATIONS
+            if more > 0:
+                self.wrong[MAX_VIOLATIONS:] = [FieldViolation(field="params", description=f"and {more} more faults")]
             raise MfnError.invalid(self.wrong)
 
 
 def policy_of(given: Mapping[str, Any]) -> Policy | None:
     """The policy that the parameters name; None: there is none of that name."""
-    named = given.get("backpressure", Policy.DROP_OLDEST.value)
+    named = given.get("backpressure")
+    if named is None:
+        return Policy.DROP_OLDEST
     return next((policy for policy in Policy if policy.value == named), None)
 
 
@@ -106,20 +128,30 @@ def _simulation(parameters: _Parameters, *, steps: int) -> pb.SimulateRequest:
         grid_size=take("grid_size", 64, int, "a whole number"),
         seed=take("seed", 42, int, "a whole number"),
     )
+    said = [name for name in _OWN if parameters.says(name)]
     own = pb.MyceliumParameters(
         alpha=take("alpha", 0.18, float, "a number"),
         spike_probability=take("spike_probability", 0.25, float, "a number"),
         turing_enabled=take("turing_enabled", True, bool, "true or false"),
     )
     named = take("parameters", None, dict, "an object of numbers by name")
-    if named is None:
-        spec.mycelium.CopyFrom(own)
-    else:
-        for name, value in named.items():
-            if isinstance(value, bool | int | float) and math.isfinite(value):
-                spec.parameter_values[str(name)] = float(value)
-            else:
-                parameters.refuse(f"parameters.{str(name)[:64]}", "must be a finite number")
+    model = MODELS.get(spec.model or MYCELIUM)
+    if model is not None and model.species[0].unit != POTENTIAL:
+        parameters.refuse("model", f"got {spec.model!r}, whose field is no potential, {_NO_POTENTIAL}")
+    if named is not None:
+        for name in said:
+            parameters.refuse(name, "stands beside parameters; name it there")
+        _name(spec, named, parameters)
+    elif model is not None:
+        declared = {each.name for each in model.parameters}
+        if declared.issuperset(each.name for each in pb.MyceliumParameters.DESCRIPTOR.fields):
+            spec.mycelium.CopyFrom(own)
+        else:
+            for name in said:
+                if name in declared:
+                    spec.parameter_values[name] = getattr(own, name)
+                else:
+                    parameters.refuse(name, f"is no parameter of the model {spec.model!r}; leave it out")
     take("backpressure", None, str, "drop_oldest, drop_newest, compress or wait")
     return pb.SimulateRequest(
         simulation=spec,
@@ -128,10 +160,74 @@ def _simulation(parameters: _Parameters, *, steps: int) -> pb.SimulateRequest:
     )
 
 
+def _name(spec: pb.SimulationSpec, named: Mapping[str, Any], parameters: _Parameters) -> None:
+    """Put parameters by name into the specification."""
+    if len(named) > MOST_NAMED:
+        parameters.refuse("parameters", f"got {len(named)} of them, must be at most {MOST_NAMED}; name fewer")
+        return
+    for name, value in named.items():
+        path = f"parameters[{shown(name)}]"
+        if not _is_unicode(name):
+            parameters.refuse(path, "the name must be text in Unicode")
+        elif not isinstance(value, bool | int | float) or not _is_finite(value):
+            parameters.refuse(path, "must be a finite number")
+        else:
+            spec.parameter_values[name] = float(value)
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether it can be encoded: JSON may spell halves of characters."""
+    return not any("\ud800" <= each <= "\udfff" for each in text)
+
+
+def _is_finite(number: float) -> bool:
+    try:
+        return math.isfinite(number)
+    except OverflowError:  # a whole number that no float comes near
+        return False
+
+
+_PATHS = (
+    ("simulation.parameter_values", "parameters"),
+    ("simulation.mycelium.", ""),
+    ("simulation.", ""),
+    ("frames.every_n_steps", "update_interval_steps"),
+    ("frames.max_frames_per_second", "update_interval_ms"),
+)
+"""Where fields of the request come from, by what their paths begin with."""
+
+
+def in_own_names(outcome: Outcome) -> Outcome:
+    """The outcome of a call with the fields at fault named as the parameters that they were made of."""
+    error = outcome.error
+    if error is None or not error.violations:
+        return outcome
+    found = [FieldViolation(field=_own_name(each.field), description=each.description) for each in error.violations]
+    message = error.message
+    if message == MfnError.invalid(error.violations).message:
+        message = MfnError.invalid(found).message
+    told = MfnError(
+        error.code,
+        message,
+        reason=error.reason,
+        violations=found,
+        retry_after=error.retry_after,
+        details=error.details,
+    )
+    return Outcome(code=outcome.code, message=message, error=told)
+
+
+def _own_name(path: str) -> str:
+    for theirs, own in _PATHS:
+        if path.startswith(theirs):
+            return own + path[len(theirs) :]
+    return path
+
+
 def _frame(reply: bytes) -> pb.Frame:
     frame = pb.SimulateResponse.FromString(reply).frame
     if not frame.HasField("statistics"):
-        text = "the field of this model is no potential, and this stream tells of potentials alone; use /ws/field"
+        text = f"the field of this model is no potential, {_NO_POTENTIAL}"
         raise MfnError.invalid([FieldViolation(field="model", description=text)])
     return frame
 
@@ -200,7 +296,7 @@ class StreamFeatures:
         parameters.take("compression", False, bool, "true or false")
         unknown = [name for name in wanted or () if name not in FEATURES]
         for name in unknown:
-            parameters.refuse("features", f"{str(name)[:64]!r} is none; known: {', '.join(FEATURES)}")
+            parameters.refuse("features", f"{shown(str(name))!r} is none; known: {', '.join(FEATURES)}")
         parameters.finish()
         if wanted:
             self._wanted = frozenset(wanted)

@@ -12,7 +12,15 @@ from mfn_core.errors import Code, FieldViolation, MfnError
 from mfn_transport_asgi._exchange import off_loop
 from mfn_transport_asgi._websocket.outbox import Lane, Policy
 from mfn_transport_asgi._websocket.status import STREAM_CODE, SUBSCRIBE_CODES, failure
-from mfn_transport_asgi._websocket.streams import OPERATION, STREAMS, Stream, Told, policy_of, raw_parameters
+from mfn_transport_asgi._websocket.streams import (
+    OPERATION,
+    STREAMS,
+    Stream,
+    Told,
+    in_own_names,
+    policy_of,
+    raw_parameters,
+)
 
 if TYPE_CHECKING:
     from mfn_core.call import Call
@@ -128,7 +136,7 @@ class _Subscription:
             if self._unwanted:
                 self._call.fault = self._call.fault or self._call.aborted()
             outcome = await self._connection.door.dispatch(self._call)
-            self._end(outcome)
+            self._end(in_own_names(outcome))
         finally:
             self._lane.finish()
 

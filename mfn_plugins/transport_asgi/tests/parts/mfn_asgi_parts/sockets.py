@@ -96,6 +96,8 @@ class Hall:
 
     def __init__(self, **settings: Any) -> None:
         self.calls: list[Call] = []
+        self.asked: list[pb.SimulateRequest] = []
+        """What the simulations were asked for."""
         self.frames = 0
         """Frames that were made."""
         operation = Operation(
@@ -123,14 +125,18 @@ class Hall:
 
     async def _simulate(self, request: pb.SimulateRequest, call: Call) -> AsyncIterator[pb.SimulateResponse]:
         self.calls.append(call)
-        data = bytes(8 * 16)
+        self.asked.append(request)
+        side = min(4, request.simulation.grid_size)
+        data = bytes(8 * side * side)
         for step in range(1, request.steps + 1):
             self.frames += 1
             frame = pb.Frame(
                 step=step,
                 is_final=step == request.steps,
                 statistics=pb.FieldStatistics(mean_volts=-0.07),
-                field=pb.Field(data=data, encoding=pb.FIELD_ENCODING_FLOAT64_LITTLE_ENDIAN, shape=[4, 4], unit="V"),
+                field=pb.Field(
+                    data=data, encoding=pb.FIELD_ENCODING_FLOAT64_LITTLE_ENDIAN, shape=[side, side], unit="V"
+                ),
             )
             yield pb.SimulateResponse(frame=frame)
             await asyncio.sleep(0)
