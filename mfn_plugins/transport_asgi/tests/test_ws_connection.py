@@ -65,6 +65,10 @@ async def test_the_sockets_of_a_principal_are_counted_and_given_back() -> None:
         (told,) = await third.until("auth_failed")
         assert told["payload"]["details"] == {"limit": "max_sockets_per_principal"}
         assert await third.over() == (1013, "not authenticated")
+        assert [(each.principal, each.status) for each in made.records] == [
+            *(("ada", "OK"), ("ada", "OK"), ("ben", "OK")),
+            ("ada", "RESOURCE_EXHAUSTED"),
+        ]
         first.say("close")
         assert (await first.over())[0] == 1000
         async with asyncio.timeout(5):

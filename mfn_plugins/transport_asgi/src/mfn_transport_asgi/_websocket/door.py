@@ -50,19 +50,24 @@ _OF_THE_SOCKET = frozenset(
 """Headers of the handshake that are no metadata; the last two are no client's to write, as on every other request."""
 
 
-async def _opened(request: Empty, call: Call) -> Empty:
-    return request
+def _opening(admit: Callable[[Call], None]) -> Operation:
+    """The call that proves who is at the other end of a socket. A signature covers no message: there is none yet.
 
+    `admit` raises `MfnError` where whoever that is may not have the socket: within the call, so that it is on record.
+    """
 
-_OPEN = Operation(
-    service="mfn.WebSocket",
-    method="Open",
-    shape=Shape.UNARY,
-    request_type=Empty,
-    response_type=Empty,
-    handler=_opened,
-)
-"""The call that proves who is at the other end of a socket. A signature covers no message: there is none yet."""
+    async def handler(request: Empty, call: Call) -> Empty:
+        admit(call)
+        return request
+
+    return Operation(
+        service="mfn.WebSocket",
+        method="Open",
+        shape=Shape.UNARY,
+        request_type=Empty,
+        response_type=Empty,
+        handler=handler,
+    )
 
 
 class Visitor:
@@ -127,7 +132,7 @@ class Door:
                 fault = wrong
         call = Call(
             id=self._dispatcher.new_call_id(),
-            operation=_OPEN,
+            operation=_opening(lambda call: self._count(visitor, call)),
             transport=self._name,
             metadata=Metadata(metadata),
             peer=visitor.peer,
@@ -137,22 +142,28 @@ class Door:
             signed_path=visitor.signed_path,
         )
         outcome = await self._dispatcher.dispatch(call)
-        if outcome.code is not Code.OK or call.principal is None:
-            return outcome
-        name = call.principal.name
-        if visitor.counted != name:
-            if self._sockets[name] >= self._most:
-                error = MfnError(
-                    Code.RESOURCE_EXHAUSTED,
-                    f"this principal has {self._most} sockets open, which is the server's limit; close others first",
-                    details={"limit": "max_sockets_per_principal"},
-                )
-                return Outcome(code=error.code, message=error.message, error=error)
-            self.leave(visitor)
-            self._sockets[name] += 1
-            visitor.counted = name
-        visitor.opening = call
+        if outcome.code is Code.OK and call.principal is not None:
+            visitor.opening = call
         return outcome
+
+    def _count(self, visitor: Visitor, opening: Call) -> None:
+        """Count the socket for the principal of its opening.
+
+        Raises:
+            MfnError: RESOURCE_EXHAUSTED: that principal has as many as it may have.
+        """
+        name = None if opening.principal is None else opening.principal.name
+        if name is None or visitor.counted == name:
+            return
+        if self._sockets[name] >= self._most:
+            raise MfnError(
+                Code.RESOURCE_EXHAUSTED,
+                f"this principal has {self._most} sockets open, which is the server's limit; close others first",
+                details={"limit": "max_sockets_per_principal"},
+            )
+        self.leave(visitor)
+        self._sockets[name] += 1
+        visitor.counted = name
 
     def leave(self, visitor: Visitor) -> None:
         """The socket is closed; safe to call twice."""

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from mfn_core import Call, Dispatcher, Operation, Principal, Service, Shape
+from mfn_core.audit import AuditMiddleware, AuditRecord
 from mfn_core.auth import AuthMiddleware, unauthenticated
 from mfn_proto.v1 import field_pb2 as pb
 from mfn_transport_asgi._disconnects import Disconnects
@@ -96,6 +97,7 @@ class Hall:
 
     def __init__(self, **settings: Any) -> None:
         self.calls: list[Call] = []
+        self.records: list[AuditRecord] = []
         self.asked: list[pb.SimulateRequest] = []
         """What the simulations were asked for."""
         self.frames = 0
@@ -109,7 +111,7 @@ class Hall:
             handler=self._simulate,
         )
         service = Service(name="mfn.v1.FieldService", operations=[operation])
-        self.dispatcher = Dispatcher([service], [AuthMiddleware([self])])
+        self.dispatcher = Dispatcher([service], [AuditMiddleware([self]), AuthMiddleware([self])], outer=1)
         self.disconnects = Disconnects()
         listener = AsgiSettings(websocket=WebSocketSettings(**settings))
         self.sockets = WebSockets(self.dispatcher, "asgi", listener, self.disconnects)
@@ -122,6 +124,9 @@ class Hall:
         if not shown.startswith("Bearer good-"):
             raise unauthenticated("not good")
         return Principal(name=shown[12:], roles=frozenset({"read"}), method="test")
+
+    async def write(self, record: AuditRecord) -> None:
+        self.records.append(record)
 
     async def _simulate(self, request: pb.SimulateRequest, call: Call) -> AsyncIterator[pb.SimulateResponse]:
         self.calls.append(call)
