@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 import pytest
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.struct_pb2 import Value
 from google.protobuf.wrappers_pb2 import Int64Value, StringValue
 
 from mfn_core import (
@@ -602,6 +603,43 @@ def test_a_record_is_whole_and_equal_to_one_made_of_its_fields(error: MfnError |
     assert record.request_id == "r" * 128
     with pytest.raises(attrs.exceptions.FrozenInstanceError):
         record.status = "OK"  # type: ignore[misc]  # it is frozen
+
+
+@pytest.mark.parametrize(
+    ("code", "fields", "reason"),
+    [
+        (Code.INVALID_ARGUMENT, ["string_value", "fields[patient john]"], "at fault: string_value, fields[…]"),
+        (Code.INVALID_ARGUMENT, ["list_value.values[3].fields[a].b]"], "at fault: list_value.values[3].fields[…]"),
+        (Code.INVALID_ARGUMENT, ["fields[3]", "fields[4]", "list_value[x"], "at fault: fields[…], list_value[…]"),
+        (
+            Code.INVALID_ARGUMENT,
+            ["patient_john", "values[0]patient", "values.", ""],
+            "at fault: …, values[…], values.…, the message",
+        ),
+        (Code.OUT_OF_RANGE, ["kind"], "at fault: kind"),
+        (
+            Code.INVALID_ARGUMENT,
+            [f"values[{index}]" for index in range(20)],
+            f"at fault: {', '.join(f'values[{index}]' for index in range(8))} and 12 more",
+        ),
+        (Code.NOT_FOUND, [], "what its caller was told may quote the request, and is not kept"),
+        (Code.DEADLINE_EXCEEDED, ["fields[x]"], "told"),
+    ],
+)
+def test_a_record_has_no_words_of_the_request(code: Code, fields: list[str], reason: str) -> None:
+    op = attrs.evolve(operation(Shape.UNARY, echo), request_type=Value)
+    found = [FieldViolation(field=each, description="quoted") for each in fields]
+    error = MfnError(code, "told", violations=found)
+    assert record_of(Client(dispatcher(op), op).call, error).reason == reason
+    apart = MfnError(code, "told", reason="for the operator", violations=found)
+    assert record_of(Client(dispatcher(op), op).call, apart).reason == "for the operator"
+
+
+async def test_an_unknown_method_is_on_record_as_one() -> None:
+    sink = Sink()
+    served = dispatcher(operation(Shape.UNARY, echo), AuditMiddleware([sink]), outer=1)
+    await Client(served, served.unknown("/patient.John/Doe")).run()
+    assert sink.records[0].reason == "unknown method"
 
 
 async def test_a_reply_waits_for_its_record() -> None:

@@ -10,6 +10,7 @@ from typing import Protocol, runtime_checkable
 
 from attrs import frozen
 
+from mfn_core._recorded_reason import recorded_reason
 from mfn_core.call import Call
 from mfn_core.errors import Code, MfnError
 from mfn_core.middleware import Next
@@ -44,7 +45,8 @@ class AuditRecord:
     status: str
     """Name of the `Code` that the caller saw."""
     reason: str | None
-    """The true reason of a failure; None on success."""
+    """The true reason of a failure; None on success. Of a refusal that quotes the request to its caller, and for which
+    no reason was given apart, the paths of the fields at fault, without the keys of maps."""
     duration: float
     """Seconds, the last streamed message included."""
     messages_in: int
@@ -107,7 +109,7 @@ def record_of(call: Call, error: MfnError | None) -> AuditRecord:
             "shape": operation.shape.label,
             "transport": call.transport,
             "status": "OK" if error is None else error.code.name,
-            "reason": None if error is None else error.reason,
+            "reason": None if error is None else recorded_reason(call, error),
             "duration": time.monotonic() - call.started,
             "messages_in": call.messages_in,
             "messages_out": call.messages_out,

@@ -342,7 +342,7 @@ def _refusing_faults(inner: Next) -> Next:
             return _raise(call.fault)
         # By its handler: a transport may leave out an operation that others of the same server offer.
         if call.operation.handler is _unreachable:
-            return _raise(MfnError(Code.UNIMPLEMENTED, f"unknown method {call.operation.path}"))
+            return _raise(_unknown(call))
         return inner(call)
 
     return refuse_faults
@@ -371,7 +371,11 @@ async def _swallow_late_cancellation(task: asyncio.Task[Any]) -> None:
 
 
 async def _unreachable(request: Any, call: Call) -> Any:
-    raise MfnError(Code.UNIMPLEMENTED, f"unknown method {call.operation.path}")
+    raise _unknown(call)
+
+
+def _unknown(call: Call) -> MfnError:
+    return MfnError(Code.UNIMPLEMENTED, f"unknown method {call.operation.path}", reason="unknown method")
 
 
 def _index(services: Iterable[Service]) -> dict[str, Operation]:

@@ -68,7 +68,8 @@ class MfnError(Exception):
     """A call's failure as its caller will see it.
 
     `message` reaches the caller. `reason` does not: it goes to the log, the audit and the metrics. Where the two
-    are the same, leave `reason` out.
+    are the same, leave `reason` out. A `message` may quote the request, and a `reason` may not: of a refusal for what
+    the request says the audit has the fields' paths alone, unless a `reason` of its own is given.
     """
 
     def __init__(

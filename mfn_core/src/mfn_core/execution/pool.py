@@ -328,6 +328,7 @@ def _call_error(call: Call, failed: Exception) -> Exception:
         return MfnError(
             Code.FAILED_PRECONDITION,
             f"the numbers became unstable: {failed}",
+            reason="the numbers became unstable",
             details={"reason": "NUMERICAL_INSTABILITY"},
         )
     return failed

@@ -264,6 +264,7 @@ def _geometric(matrix: Matrix, header: pb.AggregateGradientsHeader, check: Check
         raise MfnError(
             Code.FAILED_PRECONDITION,
             f"{late}",
+            reason="the median did not converge",
             details={"reason": "not_converged", "excess": f"{late.excess:.3g}"},
         ) from late
     return _all(matrix, found.gradient)

@@ -44,6 +44,7 @@ def unstable(state: FieldState, values: npt.NDArray[np.float64] | None = None) -
         Code.FAILED_PRECONDITION,
         f"the simulation became unstable: after step {state.step}, {wrong} of {field.size} cells are NaN or "
         "infinite; change its parameters or lower the number of steps",
+        reason="the simulation became unstable",
         details={
             "reason": "numerical_instability",
             "step": str(state.step),

@@ -28,7 +28,12 @@ def model_service(compute: ComputePool) -> Service:
         try:
             model = get_model(request.name)
         except UnknownModelError as unknown:
-            raise MfnError(Code.NOT_FOUND, str(unknown), details={"model": request.name}) from unknown
+            raise MfnError(
+                Code.NOT_FOUND,
+                str(unknown),
+                reason="the server has no such model",
+                details={"model": request.name},
+            ) from unknown
         return pb.DescribeModelResponse(model=described_model(model, compute))
 
     def operation(method: str, request: type[Any], response: type[Any], handler: Any) -> Operation:

@@ -34,6 +34,7 @@ def known_model(name: str) -> FieldModel:
         raise MfnError(
             Code.UNIMPLEMENTED,
             f"this server has no model {name!r}; it has: {', '.join(sorted(MODELS))}",
+            reason="the server has no such model",
             details={"model": name},
         )
     return model

@@ -142,6 +142,7 @@ class SessionRegistry:
                 Code.OUT_OF_RANGE,
                 f"last_step is {last_step}, and the session has done {session.step} steps; "
                 "send the step of the last frame received",
+                reason="last_step is after the step of the session",
             )
         if session.waiting is not None:
             session.waiting.cancel()

@@ -43,7 +43,7 @@ def read_json(body: bytes) -> Any:
     try:
         return json.loads(body.decode(), object_pairs_hook=_without_repetition)
     except _RepeatedKeyError as repeated:
-        raise _refused(
+        raise MfnError.invalid(
             [FieldViolation(field=shown(repeated.key), description="stands twice in one JSON object; keep one")]
         ) from None
     except (ValueError, RecursionError) as wrong:
@@ -53,7 +53,7 @@ def read_json(body: bytes) -> Any:
         elif type(wrong) is ValueError:  # the one thing that Python does not read and JSON allows
             digits = sys.get_int_max_str_digits()
             text = f"the message of {len(body)} bytes has an integer of more than {digits} digits; send a smaller one"
-        raise _refused([FieldViolation(field="", description=text)], because=wrong) from wrong
+        raise MfnError.invalid([FieldViolation(field="", description=text)]) from wrong
 
 
 def content_to_protobuf(message_type: type[Message], content: Any) -> bytes:
@@ -70,9 +70,9 @@ def content_to_protobuf(message_type: type[Message], content: Any) -> bytes:
         if not found:
             text = f"the message is not the JSON of a {message_type.DESCRIPTOR.full_name}"
             found = [FieldViolation(field="", description=text)]
-        raise _refused(found, because=wrong) from wrong
+        raise MfnError.invalid(found) from wrong
     if found:
-        raise _refused(found)
+        raise MfnError.invalid(found)
     encoded: bytes = message.SerializeToString()
     return encoded
 
@@ -110,10 +110,3 @@ def _without_repetition(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
                 raise _RepeatedKeyError(key)
             seen.add(key)
     return found
-
-
-def _refused(violations: Sequence[FieldViolation], *, because: Exception | None = None) -> MfnError:
-    error = MfnError.invalid(violations)
-    if because is not None:
-        error.reason = f"{error.message} ({type(because).__name__}: {str(because)[:500]})"
-    return error

@@ -273,9 +273,9 @@ def _signed(scope: Scope) -> tuple[str | None, MfnError | None]:
     target = scope["raw_path"] + (b"?" + query if query else b"")
     try:
         return http_path(scope["method"], target), None
-    except MalformedError as wrong:
+    except MalformedError:
         text = "the path and query of a request are visible ASCII; percent-encode what is not"
-        return None, MfnError(Code.INVALID_ARGUMENT, text, reason=str(wrong))
+        return None, MfnError(Code.INVALID_ARGUMENT, text, reason="a path or query that is not visible ASCII")
 
 
 def _request_id(head: RestHead) -> str:
