@@ -25,6 +25,8 @@ QUOTING = frozenset(
 
 PATHS_KEPT = 8
 """Fields at fault that a record names; of more it has the number."""
+LONGEST_PATH = 120
+"""Characters of a path in a record; lists may stand in lists."""
 
 _name = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _index = re.compile(r"\[[0-9]{1,10}\](?=\.|$)")
@@ -40,8 +42,10 @@ def recorded_reason(call: Call, error: MfnError) -> str:
     """
     if error.code not in QUOTING or error.reason != error.message:
         return error.reason
-    fields, maps = _names(call.operation.request_type)
-    paths = list(dict.fromkeys(_in_names_alone(each.field, fields, maps) for each in error.violations))
+    request_type: type[Any] = call.operation.request_type
+    fields, maps = _names(request_type)
+    found = (_in_names_alone(each.field, fields, maps) for each in error.violations)
+    paths = list(dict.fromkeys(path if len(path) <= LONGEST_PATH else path[:LONGEST_PATH] + _ELIDED for path in found))
     if not paths:
         return "what its caller was told may quote the request, and is not kept"
     more = f" and {len(paths) - PATHS_KEPT} more" if len(paths) > PATHS_KEPT else ""
