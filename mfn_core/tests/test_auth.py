@@ -76,6 +76,28 @@ async def test_it_has_the_principal_and_the_key_of_the_opening_and_nobody_is_ask
     assert (call.principal, call.key_id, asked.times) == (ADA, "ada-1", 0)
 
 
+async def test_it_is_refused_once_the_authenticator_has_taken_its_proof_back() -> None:
+    class Withdrawing(Asked):
+        vouching = True
+
+        async def authenticate(self, call: Call) -> Principal | None:
+            return ADA
+
+        def still_vouches(self, principal: Principal) -> bool:
+            assert principal is ADA
+            return self.vouching
+
+    asked = Withdrawing()
+    first = made()
+    await passed(first, [Asked(), asked])
+    assert len(await passed(made(opened_by=first), [asked])) == 1
+    asked.vouching = False
+    with pytest.raises(MfnError) as refused:
+        await passed(made(opened_by=first), [asked])
+    assert (refused.value.code, refused.value.message) == (Code.UNAUTHENTICATED, "authentication failed")
+    assert "revoked" in refused.value.reason
+
+
 async def test_it_needs_the_role_of_its_own_operation() -> None:
     with pytest.raises(MfnError) as refused:
         await passed(made(opened_by=opening(ADA), role="write"))

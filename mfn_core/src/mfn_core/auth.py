@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from mfn_core.call import Call, Principal
 from mfn_core.errors import Code, MfnError
 from mfn_core.middleware import Next
 
-__all__ = ["ANONYMOUS", "AUTHENTICATION_FAILED", "ROLES", "AuthMiddleware", "Authenticator", "unauthenticated"]
+__all__ = [
+    "ANONYMOUS",
+    "AUTHENTICATION_FAILED",
+    "ROLES",
+    "AuthMiddleware",
+    "Authenticator",
+    "SupportsWithdrawal",
+    "unauthenticated",
+]
 
 ROLES = ("read", "write", "admin")
 """Every role, each included in the next."""
@@ -28,7 +36,10 @@ def unauthenticated(reason: str) -> MfnError:
 
 
 class Authenticator(Protocol):
-    """Proves who calls. One instance serves all transports; it may have `async start()` and `async stop()`."""
+    """Proves who calls. One instance serves all transports; it may have `async start()` and `async stop()`.
+
+    One whose proofs may be taken back is a `SupportsWithdrawal` too.
+    """
 
     async def authenticate(self, call: Call) -> Principal | None:
         """Say who makes this call.
@@ -40,6 +51,19 @@ class Authenticator(Protocol):
         Raises:
             MfnError: made by `unauthenticated(reason)` when credentials are there and wrong, or RESOURCE_EXHAUSTED
                 when the replay memory is full.
+        """
+        ...
+
+
+@runtime_checkable
+class SupportsWithdrawal(Protocol):
+    """An authenticator that may take back what it has proved, as when a key is revoked."""
+
+    def still_vouches(self, principal: Principal) -> bool:
+        """Whether it would prove the same principal today, with the same roles.
+
+        Asked before each call on a connection that one proof of this authenticator has opened, on the event loop.
+        `principal` is what `authenticate` returned then.
         """
         ...
 
@@ -65,6 +89,7 @@ class AuthMiddleware:
                 proved = await authenticator.authenticate(call)
                 if proved is not None:
                     principal = proved
+                    call._proved_by = authenticator
                     break
         if principal is None:
             raise unauthenticated("no credentials that an authenticator understands")
@@ -79,11 +104,20 @@ class AuthMiddleware:
 
 
 def _of_connection(call: Call, opening: Call) -> Principal:
-    """Who opened the connection that the call came on."""
+    """Who opened the connection that the call came on.
+
+    Raises:
+        MfnError: UNAUTHENTICATED: nobody did, the proof has been taken back since, or the call comes in the clear.
+    """
     principal = opening.principal
     if principal is None:
         raise unauthenticated("the connection was not authenticated")
     call.key_id = opening.key_id
+    authenticator = opening._proved_by
+    if isinstance(authenticator, SupportsWithdrawal) and not authenticator.still_vouches(principal):
+        raise unauthenticated(
+            "what the connection was opened with is revoked, has run out, or allows something else now"
+        )
     if principal.method != ANONYMOUS and not call.peer.encrypted and not call.peer.is_local:
         raise unauthenticated(
             "what is said on a connection after its opening is not signed, and this one is in the clear"

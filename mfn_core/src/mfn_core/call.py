@@ -189,6 +189,7 @@ class Call:
     __slots__ = (
         "_charge",
         "_deliver",
+        "_proved_by",
         "_signed_path",
         "_task",
         "allowance",
@@ -292,6 +293,7 @@ class Call:
         self.bytes_out = 0
         self._charge: Callable[[Call, float], Awaitable[None]] | None = None
         self._deliver = deliver
+        self._proved_by: object = None  # the authenticator, asked again where this call has opened a connection
         self._task: asyncio.Task[Any] | None = None
 
     @property

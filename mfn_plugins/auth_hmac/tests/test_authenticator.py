@@ -317,3 +317,26 @@ def test_a_keys_file_that_is_missing_or_empty_is_told_with_the_command_that_make
         (problem,) = refused.value.problems
         assert (problem.path, why in problem.message) == ("auth.hmac.keys_file", True)
         assert problem.remedy == f"run: mfn keys new -f {tmp_path / name} --principal NAME"
+
+
+async def test_a_proof_stands_as_long_as_its_key_does(clock: Clock) -> None:
+    ends = datetime.fromtimestamp(NOW, UTC) + timedelta(hours=1)
+    authenticator = HmacAuthenticator([key(not_after=ends)], clock=clock)
+    suite = TestHmacAuthenticator()
+    operation = suite.operation(Shape.UNARY)
+    principal = await authenticator.authenticate(suite.call(operation, suite.credentials(operation.path, b"body")))
+    assert principal is not None
+    assert authenticator.still_vouches(principal)
+    for changed in (
+        [key(status="revoked")],
+        [key("alice-2")],
+        [key(principal="ben")],
+        [key(roles=frozenset({"read"}))],
+    ):
+        authenticator.replace_keys(changed)
+        assert not authenticator.still_vouches(principal)
+    authenticator.replace_keys([key(not_after=ends)])
+    assert authenticator.still_vouches(principal)
+    clock.now += 3601
+    assert not authenticator.still_vouches(principal)
+    assert authenticator.still_vouches(evolve(principal, method="hmac-v1")), "keys of scheme v1 do not change"

@@ -56,6 +56,18 @@ async def test_a_proof_that_is_too_old_begins_no_further_stream() -> None:
         await link.until("simulation_complete")
 
 
+async def test_a_proof_that_is_taken_back_begins_no_further_call() -> None:
+    async with hall() as made:
+        link = await made.greeted("ben")
+        made.withdrawn.add("ben")
+        link.say("subscribe", {"stream_id": "a", "params": {}})
+        (told,) = await link.until("subscribe_failed")
+        assert told["payload"]["error_code"] == "NOT_AUTHENTICATED"
+        assert told["payload"]["message"] == "authentication failed"
+        assert made.asked == []
+        assert not link.gone
+
+
 async def test_the_sockets_of_a_principal_are_counted_and_given_back() -> None:
     async with hall(max_sockets_per_principal=2) as made:
         first, _, other = await made.greeted("ada"), await made.greeted("ada"), await made.greeted("ben")

@@ -32,6 +32,8 @@ from mfn_signing import (
 
 __all__ = ["HmacAuthenticator", "HmacSettings", "make_authenticator"]
 
+METHOD = "hmac"
+"""Of the principals of scheme v2."""
 BEFORE_START_SECONDS = 2
 """How much older than the server's start a timestamp may be: the nonces of earlier calls are not remembered."""
 
@@ -88,7 +90,7 @@ class HmacAuthenticator:
         """Accept these keys and no other from now on."""
         self._keys = {key.id: key for key in keys}
         self._principals = {
-            key.id: Principal(name=key.principal, roles=key.roles, key_id=key.id, method="hmac")
+            key.id: Principal(name=key.principal, roles=key.roles, key_id=key.id, method=METHOD)
             for key in self._keys.values()
         }
 
@@ -123,6 +125,18 @@ class HmacAuthenticator:
         _check_content(call, content)
         self._check_nonce(key_id, nonce, timestamp, now)
         return self._principals[key_id]
+
+    def still_vouches(self, principal: Principal) -> bool:
+        """Whether the key still stands for that principal and may be used now.
+
+        Keys of scheme v1 stand as long as the server does.
+        """
+        if principal.method != METHOD:
+            return True
+        key = self._keys.get(principal.key_id or "")
+        if key is None or self._principals[key.id] != principal:
+            return False
+        return key.usable_at(datetime.fromtimestamp(self._clock(), UTC))
 
     def _check_key(self, key: Key, now: float) -> None:
         if key.status != ACTIVE:

@@ -97,6 +97,8 @@ class Hall:
 
     def __init__(self, **settings: Any) -> None:
         self.calls: list[Call] = []
+        self.withdrawn: set[str] = set()
+        """Who is not believed any more."""
         self.records: list[AuditRecord] = []
         self.asked: list[pb.SimulateRequest] = []
         """What the simulations were asked for."""
@@ -124,6 +126,9 @@ class Hall:
         if not shown.startswith("Bearer good-"):
             raise unauthenticated("not good")
         return Principal(name=shown[12:], roles=frozenset({"read"}), method="test")
+
+    def still_vouches(self, principal: Principal) -> bool:
+        return principal.name not in self.withdrawn
 
     async def write(self, record: AuditRecord) -> None:
         self.records.append(record)
