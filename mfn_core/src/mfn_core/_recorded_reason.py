@@ -42,7 +42,7 @@ def recorded_reason(call: Call, error: MfnError) -> str:
     """
     if error.code not in QUOTING or error.reason != error.message:
         return error.reason
-    request_type: type[Any] = call.operation.request_type
+    request_type: object = call.operation.request_type
     fields, maps = _names(request_type)
     found = (_in_names_alone(each.field, fields, maps) for each in error.violations)
     paths = list(dict.fromkeys(path if len(path) <= LONGEST_PATH else path[:LONGEST_PATH] + _ELIDED for path in found))
@@ -78,13 +78,13 @@ def _in_names_alone(path: str, fields: frozenset[str], maps: frozenset[str]) -> 
 
 
 @lru_cache(maxsize=256)
-def _names(request_type: type[Any]) -> tuple[frozenset[str], frozenset[str]]:
+def _names(request_type: object) -> tuple[frozenset[str], frozenset[str]]:
     """Every name of a field or of a choice that a request can have at any depth, and those of maps among them."""
     fields: set[str] = set()
     maps: set[str] = set()
     # What stands for an operation that does not exist has no definition.
     descriptor = getattr(request_type, "DESCRIPTOR", None)
-    waiting = [] if descriptor is None else [descriptor]
+    waiting: list[Any] = [] if descriptor is None else [descriptor]
     seen: set[str] = set()
     while waiting:
         message = waiting.pop()
