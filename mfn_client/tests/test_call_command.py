@@ -540,6 +540,13 @@ def test_a_timeout_is_the_call_s_deadline(run: Any, tiny: Any) -> None:
     assert tiny.calls[-1].seconds_left is None
     run("StreamFeatures", "-d", '{"total_steps": 1}', "--timeout", "300")
     assert 250 < tiny.calls[-1].seconds_left <= 301
+    run("StreamFeatures", "-d", '{"total_steps": 1}', "--timeout", "1e12")
+    assert 9e7 < tiny.calls[-1].seconds_left < 1.01e8
+    made = len(tiny.calls)
+    for text in ("nan", "inf"):
+        result = run("StreamFeatures", "--timeout", text)
+        assert (result.exit_code, f"{text} is not a positive and finite number" in result.stderr) == (2, True)
+    assert len(tiny.calls) == made
 
     async def slow(call: Any) -> None:
         while True:

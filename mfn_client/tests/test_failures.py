@@ -156,12 +156,16 @@ async def test_calls_have_the_deadlines_that_were_given(server: Any, client: MFN
     await client.extract_features()
     await client.extract_features(timeout=300)
     await client.extract_features(timeout=None)
-    for timeout in (None, 400.0, CLIENT_TIMEOUT):
+    for timeout in (None, 400.0, CLIENT_TIMEOUT, 9e9, 1e300):
         await anext(client.stream_features(timeout=timeout))
     async with MFNClient(server.address, credentials=CREDENTIALS, timeout=None) as patient:
         await patient.extract_features()
+    async with MFNClient(server.address, credentials=CREDENTIALS, timeout=1e12) as patient:
+        await patient.extract_features()
     left = [None if call.seconds_left is None else round(call.seconds_left, -1) for call in server.calls]
-    assert left == [30, 300, None, None, 400, 30, None]
+    assert left[:6] == [30, 300, None, None, 400, 30]
+    assert left[8] is None
+    assert all(9e7 < seconds < 1.01e8 for seconds in (left[6], left[7], left[9]))
 
 
 @pytest.mark.parametrize("streamed", [False, True])

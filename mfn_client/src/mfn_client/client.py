@@ -76,8 +76,8 @@ class MFNClient:
             private_key: the key of that certificate, without a passphrase; likewise.
             server_name: the name that the server's certificate must hold, where it is not that of the target.
             insecure: allow plain text to another machine.
-            timeout: seconds for calls with one reply, all attempts included, and for a session to open; None: no
-                deadline.
+            timeout: seconds for calls with one reply, all attempts included, and for a session to open, at most 1e8;
+                None: no deadline.
             retry_max_attempts: attempts of one call, the first included; 1 turns retries off.
             retry_backoff_ms: longest pause before the second attempt, in milliseconds; it doubles with each further
                 one, up to 5 s, and each pause is drawn anew from nothing to its bound.

@@ -35,6 +35,18 @@ class _Refused(click.ClickException):
     exit_code = 2
 
 
+def _seconds(context: click.Context, parameter: click.Parameter, value: float | None) -> float | None:
+    """A timeout as the SDK takes it."""
+    from mfn_client.timeouts import checked_timeout
+
+    try:
+        return checked_timeout(value)
+    except ValueError:
+        raise click.BadParameter(
+            f"{value} is not a positive and finite number of seconds; leave it out for no deadline"
+        ) from None
+
+
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
 @click.argument("method", required=False)
 @click.option("--data", "-d", metavar="JSON", help="The request; @FILE reads a file, - standard input.")
@@ -43,7 +55,12 @@ class _Refused(click.ClickException):
 @click.option("--key-id", help="The key to sign with; needed where the file has several.")
 @click.option("--unsigned", is_flag=True, help="Sign nothing.")
 @click.option("--header", "-H", "headers", metavar="KEY=VALUE", multiple=True, help="Metadata; -bin keys take base64.")
-@click.option("--timeout", type=click.FloatRange(min=0, min_open=True), help="Seconds; 30 where there is one reply.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    callback=_seconds,
+    help="Seconds; 30 where there is one reply.",
+)
 @click.option("--tls", is_flag=True, help="Encrypt, and trust the authorities of this system.")
 @click.option("--tls-ca", type=_FILE, help="Encrypt, and trust these authorities (PEM).")
 @click.option("--tls-cert", type=_FILE, help="The client's own certificate (PEM).")
