@@ -253,6 +253,12 @@ def test_an_undefined_dimension_is_zero_and_told() -> None:
     assert dict(features.undefined)["D_box"] == "no box holds a true cell"
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (7, 1)])
+def test_of_a_field_that_no_box_fits_into_the_dimension_says_so(shape: tuple[int, int]) -> None:
+    reason = dict(extract_features(np.full(shape, -0.03)).undefined)["D_box"]
+    assert reason == f"the smallest box, 2 x 2 cells, does not fit into {shape[0]} x {shape[1]}"
+
+
 def test_equal_counts_have_dimension_zero_and_explain_no_variation() -> None:
     field = np.full((16, 16), -0.07)
     field[3, 4] = -0.05

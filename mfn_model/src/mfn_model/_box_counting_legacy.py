@@ -29,14 +29,17 @@ def box_counting_legacy(
 
     Kept for comparison with earlier results. Sizes are `legacy_box_sizes` of the shorter side; boxes are squares, and
     cells beyond the last whole box are left out, so that the value may exceed 2 (2.093 for a full 8 × 8 mask).
-    Undefined when fewer than two sizes have a count. Raises `ValueError` when the mask is not a matrix, `num_scales`
-    or `min_box` is below 1, or `max_box` exceeds the shorter side of the mask.
+    Undefined, with a reason, when fewer than two sizes have a count, or no box fits at all. Raises `ValueError` when
+    the mask is not a matrix, `num_scales` or `min_box` is below 1, or `max_box` exceeds the shorter side of the mask.
     """
     matrix = boolean_matrix(mask)
     sizes = legacy_box_sizes(min(matrix.shape), min_box, max_box, num_scales)
     counted = [
         (size, count) for size, count in zip(sizes, count_aligned_boxes(matrix, sizes), strict=True) if count > 0
     ]
+    if sizes[0] > min(matrix.shape):
+        rows, columns = matrix.shape
+        return undefined(f"the smallest box, {sizes[0]} x {sizes[0]} cells, does not fit into {rows} x {columns}")
     if not counted:
         return undefined("no box holds a true cell")
     if len(counted) < 2:
