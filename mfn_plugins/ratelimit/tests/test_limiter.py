@@ -349,3 +349,13 @@ async def test_a_call_tells_what_is_left_of_the_limit_that_leaves_least() -> Non
     assert refused.allowance().remaining == 2
     clock.now += 100.0
     assert refused.allowance().remaining == 4
+
+
+async def test_a_call_that_gets_no_slot_is_told_what_is_left_too() -> None:
+    target = limiter(Clock(), rate=10.0, burst=5, concurrent=1)
+    await target.admit(SUITE.call())
+    refused = SUITE.call()
+    with pytest.raises(MfnError):
+        await target.admit(refused)
+    assert refused.allowance is not None
+    assert refused.allowance().remaining == 4

@@ -91,11 +91,11 @@ class TokenBucketLimiter:
         if call.operation.public:
             return _NO_LEASE
         applied = self._applied(call)
+        call.allowance = partial(self._allowance, applied)
         for each in applied:
             limit = each.policy.concurrent
             if limit and self._in_flight.get(each.owner, 0) >= limit:
                 raise _refused(each, f"{limit} calls in flight", "concurrent", RETRY_AFTER_SLOT)
-        call.allowance = partial(self._allowance, applied)
         now = self._clock()
         for each in applied:
             policy = each.policy
