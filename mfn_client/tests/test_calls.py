@@ -271,6 +271,7 @@ async def test_a_field_is_uploaded_whole_in_bounded_chunks(
         (np.zeros((2, 2, 2)), "two dimensions"),
         (np.zeros((2, 2), dtype=complex), "real numbers in volts, or levels, got an array of complex128"),
         ([["a", "b"]], "real numbers in volts"),
+        (np.ma.masked_less([[1.0, -9.0], [2.0, -9.0]], 0.0), "2 of 4 cells masked; say what stands there with .filled"),
     ],
 )
 async def test_what_is_no_field_is_refused_before_a_call(server: Any, client: MFNClient, field: Any, said: str) -> None:

@@ -131,7 +131,7 @@ async def analyze_field(
     """Upload a field and measure it.
 
     Args:
-        field: [rows, columns], all finite. float32 travels as it is, other numbers as float64.
+        field: [rows, columns], all finite, none masked. float32 travels as it is, other numbers as float64.
         unit: `"V"` for a potential, `"1"` for anything else, such as the levels of a picture.
         threshold_volts: cells strictly above it are active, V; where no threshold is given, −0.060 for a potential,
             and Otsu's for anything else.

@@ -160,8 +160,14 @@ def upload(field: npt.ArrayLike) -> npt.NDArray[Any]:
     """A field as it travels: two-dimensional, C order, float32 where it is so already and float64 otherwise.
 
     Raises:
-        ValueError: it is not two-dimensional, or not of real numbers.
+        ValueError: it is not two-dimensional, or not of real numbers, or cells of it are masked.
     """
+    if isinstance(field, np.ma.MaskedArray) and np.ma.is_masked(field):
+        masked = int(np.ma.count_masked(field))
+        raise ValueError(
+            f"a field has a number in every cell, got a masked array with {masked} of {field.size} cells masked; "
+            "say what stands there with .filled(...)"
+        )
     array = np.asarray(field)
     if array.ndim != 2:
         raise ValueError(f"a field has two dimensions, rows and columns, got an array of shape {array.shape}")
