@@ -90,6 +90,26 @@ async def test_the_sockets_of_a_principal_are_counted_and_given_back() -> None:
         assert not other.gone
 
 
+async def test_an_auth_message_that_shows_no_text_is_wrong_and_not_to_be_tried_again() -> None:
+    async with hall() as made:
+        link = made.enter()
+        link.say("init", {"protocol_version": "1.0"})
+        link.say("auth", {"token": []})
+        (told,) = await link.until("auth_failed")
+        assert (told["payload"]["error_code"], told["payload"]["code"]) == ("AUTH_FAILED", "INVALID_ARGUMENT")
+        assert await link.over() == (1008, "not authenticated")
+
+
+async def test_a_key_that_stands_twice_in_a_message_ends_the_socket() -> None:
+    async with hall() as made:
+        link = await made.greeted()
+        link.say_text('{"type": "subscribe", "stream_id": "a", "payload": {"params": {"seed": 1, "seed": 2}}}')
+        assert await link.over() == (1007, "a key stands twice")
+        (told,) = await link.until("error")
+        assert told["payload"]["message"] == "invalid argument: seed: stands twice in one JSON object; keep one"
+        assert made.asked == []
+
+
 async def test_sockets_beyond_the_limit_are_not_even_opened() -> None:
     async with hall(max_sockets=1) as made:
         await made.greeted()

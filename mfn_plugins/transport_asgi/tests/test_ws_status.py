@@ -18,6 +18,7 @@ def test_every_code_has_a_word_for_each_phase() -> None:
 
 def test_what_the_caller_can_mend_is_told_from_what_it_cannot() -> None:
     assert AUTH_CODES[Code.UNAUTHENTICATED] == "AUTH_FAILED"
+    assert AUTH_CODES[Code.INVALID_ARGUMENT] == "AUTH_FAILED"
     assert AUTH_CODES[Code.RESOURCE_EXHAUSTED] == "AUTH_ERROR"
     assert SUBSCRIBE_CODES[Code.INVALID_ARGUMENT] == "SUBSCRIBE_FAILED"
     assert SUBSCRIBE_CODES[Code.UNAVAILABLE] == "SUBSCRIBE_ERROR"

@@ -17,7 +17,7 @@ from mfn_core.errors import FieldViolation, MfnError
 from mfn_transport_asgi._json.order import sort_maps
 from mfn_transport_asgi._json.refusal import REFUSALS, explained, misunderstood, shown
 
-__all__ = ["content_to_protobuf", "json_to_protobuf", "protobuf_to_json", "read_json"]
+__all__ = ["content_to_protobuf", "json_to_protobuf", "protobuf_to_json", "read_json", "read_text"]
 
 MAX_DEPTH = 100
 """Messages within messages."""
@@ -41,11 +41,7 @@ def read_json(body: bytes) -> Any:
         MfnError: INVALID_ARGUMENT: it is no JSON, or an object names a key twice.
     """
     try:
-        return json.loads(body.decode(), object_pairs_hook=_without_repetition)
-    except _RepeatedKeyError as repeated:
-        raise MfnError.invalid(
-            [FieldViolation(field=shown(repeated.key), description="stands twice in one JSON object; keep one")]
-        ) from None
+        return read_text(body.decode())
     except (ValueError, RecursionError) as wrong:
         text = f"the message of {len(body)} bytes is not valid JSON"
         if isinstance(wrong, json.JSONDecodeError):
@@ -54,6 +50,22 @@ def read_json(body: bytes) -> Any:
             digits = sys.get_int_max_str_digits()
             text = f"the message of {len(body)} bytes has an integer of more than {digits} digits; send a smaller one"
         raise MfnError.invalid([FieldViolation(field="", description=text)]) from wrong
+
+
+def read_text(text: str) -> Any:
+    """What JSON says.
+
+    Raises:
+        MfnError: INVALID_ARGUMENT: an object names a key twice.
+        ValueError: it is no JSON.
+        RecursionError: it is nested too deep.
+    """
+    try:
+        return json.loads(text, object_pairs_hook=_without_repetition)
+    except _RepeatedKeyError as repeated:
+        raise MfnError.invalid(
+            [FieldViolation(field=shown(repeated.key), description="stands twice in one JSON object; keep one")]
+        ) from None
 
 
 def content_to_protobuf(message_type: type[Message], content: Any) -> bytes:

@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 from attrs import frozen
 
 from mfn_core.dispatcher import Outcome
-from mfn_core.errors import Code
+from mfn_core.errors import Code, MfnError
+from mfn_transport_asgi._json.codec import read_text
 from mfn_transport_asgi._websocket.door import Door, Visitor
 from mfn_transport_asgi._websocket.outbox import Outbox
 from mfn_transport_asgi._websocket.status import AUTH_CODES, failure
@@ -200,7 +201,10 @@ class Connection:
             self._refuse("INIT_FAILED", "messages of a client are text")
             raise _EndError(NOT_TEXT, "not text")
         try:
-            content = json.loads(raw)
+            content = read_text(raw)
+        except MfnError as repeated:
+            self._refuse("INIT_FAILED", repeated.message)
+            raise _EndError(NOT_JSON, "a key stands twice") from repeated
         except (ValueError, RecursionError):
             content = None
         if not isinstance(content, dict) or not isinstance(content.get("type"), str):

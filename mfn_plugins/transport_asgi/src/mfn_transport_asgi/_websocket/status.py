@@ -26,13 +26,10 @@ _REFUSED_SUBSCRIPTIONS = frozenset(
         Code.UNIMPLEMENTED,
     }
 )
+_REFUSED_CREDENTIALS = frozenset({Code.UNAUTHENTICATED, Code.PERMISSION_DENIED, Code.INVALID_ARGUMENT})
 
 AUTH_CODES: Mapping[Code, str] = MappingProxyType(
-    {
-        code: "AUTH_FAILED" if code in (Code.UNAUTHENTICATED, Code.PERMISSION_DENIED) else "AUTH_ERROR"
-        for code in Code
-        if code is not Code.OK
-    }
+    {code: "AUTH_FAILED" if code in _REFUSED_CREDENTIALS else "AUTH_ERROR" for code in Code if code is not Code.OK}
 )
 """Of an `auth` message: what the caller showed is wrong, or it could not be looked at."""
 SUBSCRIBE_CODES: Mapping[Code, str] = MappingProxyType(

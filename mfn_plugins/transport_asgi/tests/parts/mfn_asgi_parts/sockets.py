@@ -70,7 +70,10 @@ class FakeLink:
     # The client's side.
 
     def say(self, kind: str, payload: Any = None, **more: Any) -> None:
-        self._said.put_nowait(json.dumps({"type": kind, "payload": payload or {}, **more}))
+        self.say_text(json.dumps({"type": kind, "payload": payload or {}, **more}))
+
+    def say_text(self, text: str) -> None:
+        self._said.put_nowait(text)
 
     async def until(self, kind: str, count: int = 1) -> list[Any]:
         """The messages of a type, once there are so many."""
