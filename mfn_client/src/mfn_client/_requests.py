@@ -163,7 +163,7 @@ def upload(field: npt.ArrayLike) -> npt.NDArray[Any]:
         ValueError: it is not two-dimensional, or not of real numbers, or cells of it are masked.
     """
     if isinstance(field, np.ma.MaskedArray) and np.ma.is_masked(field):
-        masked = int(np.ma.count_masked(field))
+        masked = int(np.count_nonzero(np.ma.getmaskarray(field)))
         raise ValueError(
             f"a field has a number in every cell, got a masked array with {masked} of {field.size} cells masked; "
             "say what stands there with .filled(...)"
