@@ -46,33 +46,30 @@ async def test_sockets_and_calls_share_one_port(start: Start, connect: Connect) 
     assert server.stderr_text() == ""
 
 
+async def greeted_when_there_is_room(address: str) -> websockets.ClientConnection:
+    """A socket that is open, as soon as the places of those before it have been given back."""
+    async with asyncio.timeout(10):
+        while True:
+            try:
+                connection = await connect_to(address)
+                await greet(connection)
+            except (websockets.InvalidStatus, websockets.ConnectionClosed):
+                await asyncio.sleep(0.02)  # what happens inside another process can only be asked for
+            else:
+                return connection
+
+
 async def test_a_socket_that_breaks_gives_its_place_back(start: Start) -> None:
     server = start(websocket={"max_sockets": 1})
     address = server.address("asgi")
     for _ in range(3):
-        connection = await connect_to(address)
-        await greet(connection)
+        connection = await greeted_when_there_is_room(address)
         with pytest.raises(websockets.InvalidStatus):
             await connect_to(address)
         raw = connection.transport.get_extra_info("socket")
         raw.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.transport.abort()
-        async with asyncio.timeout(10):
-            while True:
-                try:
-                    async with connect_to(address) as again:
-                        await greet(again)
-                    break
-                except (websockets.InvalidStatus, websockets.ConnectionClosed):
-                    await asyncio.sleep(0.02)  # what happens inside another process can only be asked for
-        async with asyncio.timeout(10):
-            while True:
-                try:
-                    connection = await connect_to(address)
-                    await connection.close()
-                    break
-                except websockets.InvalidStatus:
-                    await asyncio.sleep(0.02)  # the same
+    await (await greeted_when_there_is_room(address)).close()
 
 
 async def test_a_message_that_is_too_long_closes_its_socket_alone(start: Start) -> None:
