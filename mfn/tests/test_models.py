@@ -381,3 +381,34 @@ def test_a_table_tells_parameters_and_counters_from_its_own_columns(
     assert table["eaten"][0] == first.state.counters["eaten"]
     assert table["V_std"][0] == pytest.approx(first.field.std())
     assert table["V_max"][0] == pytest.approx(first.field.max())
+
+
+PARTIAL_ENGINE = (
+    PLAIN_ENGINE.replace("Plain", "Partial")
+    .replace('"plain"', '"partial"')
+    .replace(
+        "        return True",
+        """        return not spec.parameters["jitter"]
+
+    def speed(self, spec):
+        return 1e15""",
+    )
+)
+
+
+def test_a_sweep_takes_the_fastest_engine_that_supports_all_of_it(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("pyarrow", reason="sweeps write Parquet, an extra")
+    site.install("engine_partial", PARTIAL_ENGINE)
+    monkeypatch.setenv("PYTHONPATH", str(site.path))
+    asked = {"model": "mycelium", "seeds": 1, "grid_size": 8, "steps": 3}
+    for jitter, engine in (([False], "partial"), ([False, True], "num")):
+        output = tmp_path / engine
+        table = mfn.sweep({"jitter": jitter}, output=output, **asked)
+        header = json.loads(table.schema.metadata[b"mfn.sweep"])
+        assert header["engine"].startswith(engine)
+        assert table.num_rows == len(jitter)
+    with pytest.raises(SpecError, match="engine 'partial' does not support"):
+        mfn.sweep({"jitter": [False, True]}, engine="partial", output=tmp_path / "none", **asked)
+    assert not (tmp_path / "none").exists()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from typing import Any, Literal
 
@@ -17,6 +18,9 @@ from mfn_model import FieldSpec, ParameterValue, SpecError, get_model
 __all__ = ["Column", "SweepPlan", "counter_column", "plan_of"]
 
 ColumnType = Literal["int", "float", "bool", "text"]
+
+MAXIMUM_KINDS = 1000
+"""Combinations of a grid that engines are asked about, one by one."""
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 
@@ -93,6 +97,20 @@ class SweepPlan:
         if found:
             raise SpecError(found.values())
         feature_config(self.model, self.thresholds)
+
+    def kinds(self) -> Iterator[FieldSpec]:
+        """Specifications that between them are of every kind that an engine may support or not.
+
+        Every combination of the axes but for the seeds, or, where these are more than `MAXIMUM_KINDS`, every value of
+        every axis beside the first values of the others. Those whose values are refused together are left out: their
+        simulations will say so.
+        """
+        axes = getattr(self.design, "axes", None)
+        seeds = 1 if axes is None else len(axes[-1])
+        numbers = range(0, len(self), seeds)
+        for number in numbers if len(numbers) <= MAXIMUM_KINDS else self._corners():
+            with suppress(SpecError):
+                yield self.spec(number)
 
     def _corners(self) -> Sequence[int]:
         """Numbers of simulations that between them show every value of every axis."""
