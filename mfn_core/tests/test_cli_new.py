@@ -6,6 +6,7 @@ import ast
 import os
 import tomllib
 from collections.abc import Callable
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 
 import click
@@ -39,6 +40,7 @@ def files(folder: Path) -> set[str]:
     ("words", "plugin"),
     [
         (("backend", "lichen"), "engine_lichen"),
+        (("model", "lichen"), "model_lichen"),
         (("plugin", "lichen"), "middleware_lichen"),
         (("plugin", "lichen", "--kind", "authenticator"), "auth_lichen"),
         (("plugin", "lichen", "--kind", "audit-sink"), "audit_lichen"),
@@ -57,7 +59,8 @@ def test_a_package_of_each_kind_is_whole(tmp_path: Path, words: tuple[str, ...],
     assert project["entry-points"] == {"mfn.plugins.v1": {plugin: f"mfn_{plugin}.plugin"}}
     assert "license" not in project
     assert "mfn-core>=0.1,<0.2" in project["dependencies"]
-    assert project["optional-dependencies"]["test"] == ["mfn-core[testing]>=0.1,<0.2"]
+    further = ["mycelium-fractal-net>=0.1,<0.2", "numpy>=1.26,<3"] if words[0] == "model" else []
+    assert project["optional-dependencies"]["test"] == ["mfn-core[testing]>=0.1,<0.2", *further]
     for path in folder.rglob("*"):
         if path.is_file():
             text = path.read_text("utf-8")
@@ -134,6 +137,53 @@ def test_a_name_that_cannot_be_is_refused_with_one_that_can(tmp_path: Path, name
     assert done.exit_code == 2
     assert says in " ".join(done.output.split())
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("slime-mould", "cannot be the name of a model, which has 1 to 32 of a-z, 0-9 and _"),
+        ("model_slime", "write 'slime'"),
+        ("lambda", "means something else in Python"),
+        ("gray_scott", "model 'gray_scott' is of mfn-model"),
+    ],
+)
+def test_a_name_that_no_new_model_can_have_is_refused(tmp_path: Path, name: str, says: str) -> None:
+    done = run("model", name, "--directory", tmp_path)
+    assert done.exit_code == 2
+    assert says in " ".join(done.output.split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_name_that_the_model_of_a_plugin_has_is_refused(install_plugin: Install, tmp_path: Path) -> None:
+    install_plugin(
+        "other",
+        """
+        from mfn_model import FieldModel, Species
+
+        @hookimpl
+        def mfn_models():
+            only = Species(name="u", unit="1", description="stays")
+            return [
+                FieldModel(name="lichen", summary="s", species=(only,), parameters=(), boundary="periodic", source="s")
+            ]
+        """,
+    )
+    (tmp_path / "new").mkdir()
+    done = run("model", "lichen", "--directory", tmp_path / "new")
+    assert done.exit_code == 2
+    assert "model 'lichen' is of dist-other 1.2.3" in " ".join(done.output.split())
+
+
+def test_what_is_not_installed_is_required_in_the_versions_of_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    def installed(distribution: str) -> str:
+        if distribution == "mfn-core":
+            return "0.4.1"
+        raise PackageNotFoundError(distribution)
+
+    monkeypatch.setattr(_scaffold, "version", installed)
+    project = tomllib.loads(require_name(KINDS["model"], "lichen").rendered()["pyproject.toml"])["project"]
+    assert project["optional-dependencies"]["test"][1] == "mycelium-fractal-net>=0.4,<0.5"
 
 
 @pytest.mark.parametrize("name", ["audit", "auth", "limit", "telemetry"])

@@ -5,8 +5,8 @@ from __future__ import annotations
 import keyword
 import re
 import shutil
-from collections.abc import Mapping
-from importlib.metadata import version
+from collections.abc import Iterable, Mapping
+from importlib.metadata import PackageNotFoundError, version
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -32,13 +32,21 @@ class Kind:
     """Of the templates' folder, and of `--kind`."""
     prefix: str
     """Of the entry point, the module and the distribution: `engine` for `engine_slime`."""
-    component: ComponentKind
+    component: ComponentKind | None
+    """None for a field model, which is no component."""
     summary: str
     """Of the distribution, as generated."""
     needs: tuple[str, ...]
     """Requirements beside mfn-core."""
+    tests_need: tuple[str, ...] = ()
+    """Requirements of its tests beside mfn-core[testing]."""
     reserved: frozenset[str] = frozenset()
     """Names that mean something else in a configuration."""
+
+    @property
+    def noun(self) -> str:
+        """What has the name: a component, or a model."""
+        return "model" if self.component is None else "component"
 
 
 KINDS: Mapping[str, Kind] = MappingProxyType(
@@ -90,6 +98,14 @@ KINDS: Mapping[str, Kind] = MappingProxyType(
                 summary="A service for MFN",
                 needs=("attrs>=23.2", "mfn-model", "numpy>=1.26,<3", "protobuf>=6.33,<8"),
             ),
+            Kind(
+                label="model",
+                prefix="model",
+                component=None,
+                summary="A field model for MFN",
+                needs=("mfn-model",),
+                tests_need=("mycelium-fractal-net", "numpy>=1.26,<3"),
+            ),
         )
     }
 )
@@ -101,7 +117,7 @@ class Package:
 
     kind: Kind
     name: str
-    """Of the component: `slime`."""
+    """Of the component or model: `slime`."""
     plugin: str = field(init=False)
     """Of the entry point: `engine_slime`."""
     module: str = field(init=False)
@@ -121,6 +137,11 @@ class Package:
     def _distribution(self) -> str:
         return self.module.replace("_", "-")
 
+    @property
+    def shown_by(self) -> str:
+        """The command that shows it once it is installed."""
+        return f"mfn models {self.name}" if self.kind.component is None else "mfn plugins"
+
     def rendered(self) -> dict[str, str]:
         """Its files by path, from the templates."""
         own = _read(self.kind.label)
@@ -131,8 +152,10 @@ class Package:
             "package": self.module,
             "distribution": self.distribution,
             "summary": self.kind.summary,
-            "dependencies": "\n".join(f'  "{requirement}",' for requirement in self._requirements()),
-            "core_range": _range("mfn-core"),
+            "dependencies": _lines(_requirements("mfn-core", *self.kind.needs)),
+            "test_dependencies": _lines(_requirements("mfn-core[testing]", *self.kind.tests_need)),
+            "shown": self.shown_by.ljust(26)
+            + f"# {'describes it' if self.kind.component is None else 'lists ' + self.plugin}",
         }
         values["body"] = _filled(own["README.md"], values)
         texts = {
@@ -144,11 +167,6 @@ class Package:
             f"tests/test_{self.plugin}.py": own["tests.py"],
         }
         return {path: _filled(text, values) for path, text in texts.items()}
-
-    def _requirements(self) -> list[str]:
-        """Of what it imports: our own distributions in the range that this one belongs to."""
-        own = [need if "=" in need else f"{need}{_range(need)}" for need in self.kind.needs]
-        return sorted([f"mfn-core{_range('mfn-core')}", *own])
 
 
 def require_name(kind: Kind, name: str) -> Package:
@@ -163,11 +181,11 @@ def require_name(kind: Kind, name: str) -> Package:
     if not _is_name(name):
         close = re.sub(r"[^a-z0-9]+", "_", name.lower()).strip("_0123456789")[:32].strip("_")
         raise click.BadParameter(
-            f"{name!r} cannot be the name of a component, which has 1 to 32 of a-z, 0-9 and _, begins with a letter "
+            f"{name!r} cannot be the name of a {kind.noun}, which has 1 to 32 of a-z, 0-9 and _, begins with a letter "
             "and ends with none of _" + (f"; write {close!r}" if _is_name(close) else "")
         )
     if name in kind.reserved or keyword.iskeyword(name):
-        where = "Python" if keyword.iskeyword(name) else f"[{kind.component.section}]"
+        where = "Python" if kind.component is None or keyword.iskeyword(name) else f"[{kind.component.section}]"
         raise click.BadParameter(f"{name!r} means something else in {where}; choose another name")
     return Package(kind=kind, name=name)
 
@@ -188,6 +206,11 @@ def require_free(package: Package) -> None:
     from mfn_core.config import ConfigError
     from mfn_core.registry import PluginRegistry
 
+    if package.kind.component is None:
+        from mfn_model import MODELS
+
+        if package.name in MODELS:  # before a plugin is imported, which may add its own
+            raise _taken(package, f"model {package.name!r}", f"mfn-model {version('mfn-model')}")
     for plugin in PluginRegistry.installed():
         owner = f"{plugin.distribution} {plugin.version}"
         if plugin.name == package.plugin:
@@ -195,10 +218,13 @@ def require_free(package: Package) -> None:
         if re.sub(r"[-_.]+", "-", plugin.distribution).lower() == package.distribution:
             raise _taken(package, f"distribution {package.distribution!r}", owner)
         try:
-            declared = PluginRegistry([plugin.name]).components(package.kind.component)
+            registry = PluginRegistry([plugin.name])
         except ConfigError:
             continue
-        if package.name in declared:
+        if package.kind.component is None:
+            if package.name in registry.models:
+                raise _taken(package, f"model {package.name!r}", owner)
+        elif package.name in registry.components(package.kind.component):
             raise _taken(package, f"component [{package.kind.component.section}.{package.name}]", owner)
     spec = find_spec(package.module)
     if spec is not None:
@@ -241,8 +267,24 @@ def _filled(text: str, values: Mapping[str, str]) -> str:
     return Template(text).substitute(values)
 
 
+def _lines(requirements: Iterable[str]) -> str:
+    return "\n".join(f'  "{requirement}",' for requirement in requirements)
+
+
+def _requirements(*needs: str) -> list[str]:
+    """Distributions with the versions that are taken: our own in the range that this one belongs to."""
+    return sorted(need if "=" in need else f"{need}{_range(need.partition('[')[0])}" for need in needs)
+
+
 def _range(distribution: str) -> str:
-    """The versions that keep what this one has: `>=0.3,<0.4` for 0.3.2, `>=2.3,<3` for 2.3.1."""
-    major, minor, *_ = version(distribution).split(".")
+    """The versions that keep what this one has: `>=0.3,<0.4` for 0.3.2, `>=2.3,<3` for 2.3.1.
+
+    One of ours that is not installed is taken in the version of the kernel, which all are released with.
+    """
+    try:
+        known = version(distribution)
+    except PackageNotFoundError:
+        known = version("mfn-core")
+    major, minor, *_ = known.split(".")
     below = f"0.{int(minor) + 1}" if major == "0" else str(int(major) + 1)
     return f">={major}.{minor},<{below}"

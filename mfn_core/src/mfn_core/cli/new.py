@@ -21,7 +21,7 @@ _directory = click.option(
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
 def new() -> None:
-    """Begin a package of your own: a backend or another plugin, with the suites that it must pass."""
+    """Begin a package of your own: a backend, a field model or another plugin, with the tests that it must pass."""
 
 
 @new.command()
@@ -37,9 +37,21 @@ def backend(name: str, directory: Path) -> None:
 
 @new.command()
 @click.argument("name")
+@_directory
+def model(name: str, directory: Path) -> None:
+    """Begin the field model NAME.
+
+    As generated it is logistic growth that spreads, and agrees with its tests: bounds, a step written by hand, every
+    engine that is installed, the speed of its front.
+    """
+    _begin(KINDS["model"], name, directory)
+
+
+@new.command()
+@click.argument("name")
 @click.option(
     "--kind",
-    type=click.Choice([label for label in KINDS if label != "backend"]),
+    type=click.Choice([label for label in KINDS if label not in ("backend", "model")]),
     default="middleware",
     show_default=True,
     help="What the plugin brings.",
@@ -68,10 +80,6 @@ def _begin(kind: Kind, name: str, directory: Path) -> None:
     for path in written:
         click.echo(f"  {path}")
     click.echo("next:")
-    for step in (
-        f"cd {shlex.quote(str(folder))}",
-        'python -m pip install -e ".[test]"',
-        "python -m pytest",
-        "mfn plugins",
-    ):
+    steps = (f"cd {shlex.quote(str(folder))}", 'python -m pip install -e ".[test]"', "python -m pytest", package.shown_by)
+    for step in steps:
         click.echo(f"  {step}")
