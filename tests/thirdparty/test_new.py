@@ -131,12 +131,12 @@ def plugin_source(packages: Path, kind: str) -> str:
     return plugin.read_text("utf-8")
 
 
-def test_what_computes_in_a_new_backend_takes_about_forty_lines(packages: Path) -> None:
+def test_what_computes_in_a_new_backend_takes_less_than_fifty_lines(packages: Path) -> None:
     text = plugin_source(packages, "backend")
     parts = [node for node in ast.parse(text).body if isinstance(node, ast.ClassDef | ast.FunctionDef)]
     parts = [node for node in parts if not node.name.startswith(("make_", "mfn_"))]
     assert {node.name for node in parts} == {"advanced", "PlainSession", "PlainBackend"}
-    assert sum(code_lines(str(ast.get_source_segment(text, node))) for node in parts) <= 42
+    assert sum(code_lines(str(ast.get_source_segment(text, node))) for node in parts) < 50
 
 
 def test_the_declaration_of_a_new_model_takes_less_than_forty_lines(packages: Path) -> None:

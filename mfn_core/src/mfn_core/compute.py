@@ -59,11 +59,18 @@ class Session(Protocol):
         a single step takes longer). Returns the number of steps done, fewer than `n` only when `cancel` is set;
         the session then stands at a whole step and may be advanced again. n calls of one step give the same
         numbers as one call of n.
+
+        Raises:
+            ValueError: `n` is negative; nothing is changed.
+            mfn_model.NumericalInstabilityError: a step left a number that is not finite.
         """
         ...
 
     def state(self) -> FieldState:
-        """A snapshot of every species, which later steps do not change."""
+        """A snapshot of every species and every counter of the model, which later steps do not change.
+
+        The counters are those of `mfn_model.dynamics.Dynamics.counters`, 0 at step 0, whatever is switched off.
+        """
         ...
 
     def close(self) -> None:
@@ -79,7 +86,7 @@ class Backend(Protocol):
         ...
 
     def open(self, spec: FieldSpec) -> Session:
-        """A session at step 0, its initial field drawn from `spec.seed`.
+        """A session at step 0, its initial field drawn from `spec.seed`; `spec` stays as it is.
 
         Raises:
             mfn_model.SpecError: the spec breaks its model's bounds, or this backend does not support it.
@@ -139,10 +146,11 @@ class SupportsSteering(Protocol):
     """A session whose parameters may change between steps."""
 
     def set_parameter(self, name: str, value: float) -> None:
-        """Change one parameter of the model from the next step on.
+        """Change one parameter of the model from the next step on; `value` is true or false for a switch.
 
         Raises:
-            mfn_model.SpecError: no such parameter, or the value is out of its bounds; nothing is changed.
+            mfn_model.SpecError: no such parameter, the value is out of its bounds, or it is a switch that decides which
+                species there are; nothing is changed.
         """
         ...
 

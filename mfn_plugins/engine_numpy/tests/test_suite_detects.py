@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pytest
 
-from mfn_core.compute import CancelToken, NeverCancelled
+from mfn_core.compute import CancelToken, NeverCancelled, Run
 from mfn_core.testing.backend import BackendSuite
 from mfn_engine_numpy import NumpyBackend, NumpySession
-from mfn_model import Checkpoint, FieldSpec, FieldState, mycelium_spec, register_model
+from mfn_model import (
+    Checkpoint,
+    FieldSpec,
+    FieldState,
+    NumericalInstabilityError,
+    mycelium_spec,
+    register_model,
+)
 
 NEVER = NeverCancelled()
 
@@ -95,6 +102,46 @@ class InjectsWithoutClamping(NumpySession):
         self._species[0][row, column] += amplitude
 
 
+class InjectsBeyondTheEdge(NumpySession):
+    def inject(self, row: int, column: int, amplitude: float) -> None:
+        super().inject(row, max(column, 0), amplitude)
+
+
+class CountsNothing(NumpySession):
+    def state(self) -> FieldState:
+        state = super().state()
+        return FieldState(
+            step=state.step, field=state.field, species=state.species, growth_events=state.growth_events, counters={}
+        )
+
+
+class RenamesACounter(NumpySession):
+    def state(self) -> FieldState:
+        state = super().state()
+        object.__setattr__(state, "counters", {f"{name}s": count for name, count in state.counters.items()})
+        return state
+
+
+class SeedsWithThirtyTwoBits(NumpySession):
+    def __init__(self, spec: FieldSpec) -> None:
+        super().__init__(replace(spec, seed=spec.seed % 2**32))
+
+
+class GoesOnWhateverComes(NumpySession):
+    def step(self, n: int, cancel: CancelToken) -> int:
+        try:
+            return super().step(n, cancel)
+        except NumericalInstabilityError:
+            self._torn = False
+            return n
+
+
+class NeverSwitches(NumpySession):
+    def set_parameter(self, name: str, value: float) -> None:
+        if not isinstance(value, bool):
+            super().set_parameter(name, value)
+
+
 class SteersTooLate(NumpySession):
     def set_parameter(self, name: str, value: float) -> None:
         super().set_parameter(name, value)
@@ -111,6 +158,21 @@ class RestoresWithAFreshGenerator(NumpyBackend):
         session = super().restore(checkpoint)
         session._generator = np.random.default_rng(0)
         return session
+
+
+class ChangesWhatItIsGiven(NumpyBackend):
+    def open(self, spec: FieldSpec) -> NumpySession:
+        other = spec.with_parameters(**{name: value / 2 for name, value in spec.parameters.items() if name == "alpha"})
+        object.__setattr__(spec, "parameters", other.parameters)
+        return super().open(spec)
+
+
+class BatchesWithoutALook(NumpyBackend):
+    def run_batch(self, runs: Sequence[Run]) -> Sequence[FieldState | Exception]:
+        sessions = [GoesOnWhateverComes(run.spec) for run in runs]
+        for run, session in zip(runs, sessions, strict=True):
+            session.step(run.steps, run.cancel)
+        return [session.state() for session in sessions]
 
 
 class KeepsEveryGridPeriodic(NumpyBackend):
@@ -142,6 +204,13 @@ SUITE = BackendSuite()
         (SharesItsArrays, SUITE.test_a_snapshot_cannot_be_written_to, {}),
         (ReopensItself, SUITE.test_closing_twice_is_safe_and_a_closed_session_refuses, {}),
         (DrawsForInjections, SUITE.test_an_injection_draws_nothing_from_the_generator, {}),
+        (InjectsBeyondTheEdge, SUITE.test_a_refused_injection_changes_nothing, {}),
+        (CountsNothing, SUITE.test_trajectories_agree_with_the_reference, {"steps": 1}),
+        (CountsNothing, SUITE.test_every_counter_of_the_model_is_there_from_the_start, {}),
+        (RenamesACounter, SUITE.test_trajectories_agree_with_the_reference, {"steps": 1}),
+        (SeedsWithThirtyTwoBits, SUITE.test_the_largest_seed_is_taken_as_a_whole, {}),
+        (GoesOnWhateverComes, SUITE.test_a_state_that_is_no_longer_finite_ends_the_trajectory, {}),
+        (NeverSwitches, SUITE.test_a_changed_parameter_takes_effect_from_the_next_step, {}),
         (InjectsWithoutClamping, SUITE.test_an_injection_is_clamped, {}),
         (SteersTooLate, SUITE.test_a_changed_parameter_takes_effect_from_the_next_step, {}),
     ],
@@ -159,6 +228,9 @@ def test_a_faulty_session_is_found(
     [
         (KeepsEveryGridPeriodic, lambda backend: SUITE.test_trajectories_agree_with_the_reference(backend, 2)),
         (UpdatesTheInhibitorLast, lambda backend: SUITE.test_trajectories_agree_with_the_reference(backend, 2)),
+        (ChangesWhatItIsGiven, lambda backend: SUITE.test_trajectories_agree_with_the_reference(backend, 1)),
+        (ChangesWhatItIsGiven, SUITE.test_a_specification_is_not_changed),
+        (BatchesWithoutALook, SUITE.test_a_state_that_is_no_longer_finite_ends_the_trajectory),
         (ChecksNothing, SUITE.test_a_specification_out_of_bounds_is_refused),
         (RestoresWithAFreshGenerator, SUITE.test_a_restored_session_goes_on_bit_for_bit),
         (RestoresWithAFreshGenerator, SUITE.test_a_checkpoint_keeps_what_steering_changed),

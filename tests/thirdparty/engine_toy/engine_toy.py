@@ -6,17 +6,17 @@ from mfn_model.mycelium import periodic_laplacian
 
 
 class ToySession:
-    def __init__(self, spec: FieldSpec) -> None:
-        self.alpha = spec.number("alpha")
-        self.now: FieldState | None = reference_mycelium(spec, 0)
+    def __init__(self, alpha: float, now: FieldState | None) -> None:
+        self.alpha, self.now = alpha, now
 
     def step(self, n: int, cancel: CancelToken) -> int:
         if n < 0:
             raise ValueError(f"n must be at least 0, got {n}")
         first = self.state().step
         while (now := self.state()).step < first + n and not cancel.is_set():
-            field = now.field + self.alpha * periodic_laplacian(now.field)
-            self.now = FieldState(step=now.step + 1, field=field.clip(*MYCELIUM.clamp))
+            field = (free := now.field + self.alpha * periodic_laplacian(now.field)).clip(*MYCELIUM.clamp)
+            counters = {**now.counters, "clamping_events": now.counters["clamping_events"] + int((field != free).sum())}
+            self.now = FieldState(step=now.step + 1, field=field, counters=counters)
         return now.step - first
 
     def state(self) -> FieldState:
@@ -34,7 +34,7 @@ class ToyBackend:
 
     def open(self, spec: FieldSpec) -> ToySession:
         require_supported(self, spec)
-        return ToySession(spec)
+        return ToySession(spec.number("alpha"), reference_mycelium(spec, 0))
 
 
 @hookimpl

@@ -10,8 +10,8 @@ from mfn_model.mycelium import SPIKE_MEAN, SPIKE_STD, draw_initial_fields, perio
 class ToySession:
     def __init__(self, spec: FieldSpec) -> None:
         self.spec, self.random = spec, np.random.default_rng(spec.seed)
-        draw_initial_fields(self.random, [field := np.empty((spec.grid_size, spec.grid_size))])
-        self.now: FieldState | None = FieldState(step=0, field=field)
+        draw_initial_fields(self.random, [v := np.empty((spec.grid_size, spec.grid_size))])
+        self.now: FieldState | None = FieldState(step=0, field=v, counters=dict.fromkeys(MYCELIUM.dynamics.counters, 0))
 
     def step(self, n: int, cancel: CancelToken) -> int:
         if n < 0:
@@ -21,8 +21,10 @@ class ToySession:
             field, spikes = now.field.copy(), int(draw.random() < self.spec.number("spike_probability"))
             if spikes:
                 field[draw.integers(len(field)), draw.integers(len(field))] += draw.normal(SPIKE_MEAN, SPIKE_STD)
-            field = np.clip(field + self.spec.number("alpha") * periodic_laplacian(field), *MYCELIUM.clamp)
-            self.now = FieldState(step=now.step + 1, field=field, growth_events=now.growth_events + spikes)
+            free, counters = field + self.spec.number("alpha") * periodic_laplacian(field), dict(now.counters)
+            field, grown = np.clip(free, *MYCELIUM.clamp), now.growth_events + spikes
+            counters["clamping_events"] += int((field != free).sum())
+            self.now = FieldState(step=now.step + 1, field=field, growth_events=grown, counters=counters)
         return now.step - first
 
     def state(self) -> FieldState:

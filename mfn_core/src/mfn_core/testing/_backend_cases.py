@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
@@ -51,7 +52,10 @@ class CancelledAfter:
 
 
 def assert_same_state(actual: FieldState, expected: FieldState, tolerance: float = 0.0, about: object = "") -> None:
-    """Asserts that two states agree: |a − b| ≤ tolerance · max(1, |a|, |b|) in every cell of every species."""
+    """Asserts that two states agree: |a − b| ≤ tolerance · max(1, |a|, |b|) in every cell of every species.
+
+    Step, growth events and counters, with the names of these, are the same.
+    """
     assert actual.step == expected.step, about
     assert actual.growth_events == expected.growth_events, about
     assert set(actual.species) == set(expected.species), about
@@ -62,8 +66,7 @@ def assert_same_state(actual: FieldState, expected: FieldState, tolerance: float
         scale = np.maximum(1.0, np.maximum(np.abs(one), np.abs(other)))
         worst = float(np.max(np.abs(one - other) / scale))
         assert worst <= tolerance, f"{name} differs by {worst:.3g}, tolerance {tolerance:.3g}: {about}"
-    for name in set(actual.counters) & set(expected.counters):
-        assert actual.counters[name] == expected.counters[name], (name, about)
+    assert dict(actual.counters) == dict(expected.counters), about
 
 
 class BackendCases:
@@ -127,13 +130,15 @@ class BackendCases:
         raise NotImplementedError(f"{type(self).__name__} gives no fixture `backend`: a new backend for each test")
 
     def reference(self, spec: FieldSpec, steps: int) -> FieldState:
-        """The true state of one of `specs`."""
+        """The true state of one of `specs`, with every counter that the model declares."""
         return _REFERENCES.get(spec.model, reference)(spec, steps)
 
     # What the tests share.
 
     def supported(self, backend: Backend) -> dict[str, FieldSpec]:
-        found = {title: spec for title, spec in self.specs.items() if backend.supports(spec)}
+        # Copies: what one test's backend does to them is not passed on to the next test.
+        copies = {title: copy.deepcopy(spec) for title, spec in self.specs.items()}
+        found = {title: spec for title, spec in copies.items() if backend.supports(spec)}
         assert found, "the backend supports none of the suite's specifications"
         return found
 
@@ -145,9 +150,11 @@ class BackendCases:
         return list(first.values())
 
     def after(self, backend: Backend, spec: FieldSpec, steps: int) -> FieldState:
+        given = copy.deepcopy(spec)
         session = backend.open(spec)
         try:
             assert session.step(steps, NEVER) == steps
+            assert spec == given, "the backend changed the specification that it was given"
             return session.state()
         finally:
             session.close()

@@ -15,12 +15,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from mfn_core.compute import Backend, SupportsSpeed
+from mfn_core.compute import Backend, Run, SupportsBatch, SupportsSpeed
 from mfn_core.testing._backend_cases import NEVER, CancelledAfter, assert_same_state
 from mfn_core.testing._batch_cases import BatchCases
 from mfn_model import (
     FieldModel,
     FieldSpec,
+    FieldState,
+    NumericalInstabilityError,
+    Parameter,
     SpecError,
     Species,
     Uniform,
@@ -40,15 +43,15 @@ _FOREIGN = FieldModel(
             name="potential",
             symbol="p",
             unit="V",
-            description="leaks",
+            description="leaks, or grows without bounds",
             diffusion="0.2",
-            reaction="-0.1 * p",
-            minimum=-1.0,
-            maximum=1.0,
+            reaction="growth * p",
             initial=Uniform(low="-1", high="1"),
         ),
     ),
-    parameters=(),
+    parameters=(
+        Parameter(name="growth", default=-0.1, unit="1/step", description="growth", minimum=-1.0, maximum=1e300),
+    ),
     boundary="periodic",
     source="the suite of backends",
 )
@@ -96,6 +99,23 @@ class BackendSuite(BatchCases):
         for spec in self.one_of_each_model(backend):
             other = replace(spec, seed=spec.seed + 1)
             assert not np.array_equal(self.after(backend, spec, 5).field, self.after(backend, other, 5).field)
+
+    def test_the_largest_seed_is_taken_as_a_whole(self, backend: Backend) -> None:
+        for spec in self.one_of_each_model(backend):
+            largest = replace(spec, seed=2**63 - 1)
+            assert_same_state(self.after(backend, largest, 5), self.reference(largest, 5), self.tolerance, spec.model)
+
+    def test_a_specification_is_not_changed(self, backend: Backend) -> None:
+        for title, spec in self.supported(backend).items():
+            given, expected = copy.deepcopy(spec), self.reference(spec, 3)
+            state = self.after(backend, given, 3)
+            assert given == spec, title
+            assert_same_state(state, expected, self.tolerance, title)
+
+    def test_every_counter_of_the_model_is_there_from_the_start(self, backend: Backend) -> None:
+        for title, spec in self.supported(backend).items():
+            wanted = dict.fromkeys(spec.declaration.dynamics.counters, 0)
+            assert dict(self.after(backend, spec, 0).counters) == wanted, title
 
     # Stepping.
 
@@ -217,6 +237,22 @@ class BackendSuite(BatchCases):
         with pytest.raises(SpecError, match=_FOREIGN.name):
             backend.open(foreign)
 
+    def test_a_state_that_is_no_longer_finite_ends_the_trajectory(self, backend: Backend) -> None:
+        register_model(_FOREIGN)
+        calm = FieldSpec(model=_FOREIGN.name, grid_size=8, seed=0)
+        wild = calm.with_parameters(growth=1e200)
+        if not backend.supports(wild):
+            pytest.skip("it computes no model without bounds that the suite declares")
+        session = backend.open(wild)
+        with pytest.raises(NumericalInstabilityError):
+            session.step(5, NEVER)
+        session.close()
+        if isinstance(backend, SupportsBatch):
+            first, second = backend.run_batch([Run(spec=each, steps=5, cancel=NEVER) for each in (wild, calm)])
+            assert isinstance(first, NumericalInstabilityError), first
+            assert isinstance(second, FieldState), second
+            assert_same_state(second, self.after(backend, calm, 5))
+
     # Life of a session.
 
     def test_closing_twice_is_safe_and_a_closed_session_refuses(self, backend: Backend) -> None:
@@ -279,11 +315,15 @@ class BackendSuite(BatchCases):
 
     def test_a_changed_parameter_takes_effect_from_the_next_step(self, backend: Backend) -> None:
         for title, spec in self.supported(backend).items():
+            deciding = {species.when for species in spec.declaration.species}
             for parameter in spec.declaration.parameters:
-                if parameter.kind != "float" or math.isinf(parameter.minimum):
-                    continue
                 name = parameter.name
-                changed = (spec.number(name) + parameter.minimum) / 2 or 0.01
+                if name in deciding or (parameter.kind == "float" and math.isinf(parameter.minimum)):
+                    continue  # a session keeps the species that it began with
+                if parameter.kind == "bool":
+                    changed: float = not spec[name]
+                else:
+                    changed = (spec.number(name) + parameter.minimum) / 2 or 0.01
                 other = spec.with_parameters(**{name: changed})
                 first, second = self.reference(spec, 0), self.reference(other, 0)
                 arrays = [(first.field, second.field)] + [(first.species[s], second.species[s]) for s in first.species]
@@ -359,6 +399,7 @@ class BackendSuite(BatchCases):
             for row, column, amplitude in (
                 (-1, 0, 0.01),
                 (n, 0, 0.01),
+                (0, -1, 0.01),
                 (0, n, 0.01),
                 (0, 0, math.nan),
                 (0, 0, math.inf),
