@@ -120,12 +120,52 @@ def model(*kinds: Species, **changes: Any) -> FieldModel:
         ({"patches": Patches(count="1", side="2", values=(("x", "1"),))}, "patches: there is no species 'x'"),
         ({"steady_state": ("0",)}, "has 1 steady values for 2 species"),
         ({"steady_state": ("0", "1 / q")}, "the steady state: there is no 'q'"),
+        # Parts of another type than the declaration's.
+        ({"species": (species("u", initial=1.0),)}, "the initial u is a Normal, a Uniform or a Constant, got 1.0"),
+        ({"species": (species("u", initial="1"),)}, "the initial u is a Normal, a Uniform or a Constant, got '1'"),
+        (
+            {"species": (species("u", diffusion=0.2),)},
+            'the diffusion coefficient of u is a text such as "0.2", got 0.2',
+        ),
+        (
+            {"species": (species("u", diffusion=0.0),)},
+            'the diffusion coefficient of u is a text such as "0.0", got 0.0',
+        ),
+        ({"species": (species("u", reaction=None),)}, 'the reaction of u is a text such as "0.2", got None'),
+        ({"species": (species("u", outside=1),)}, 'the value of u beyond the edge is a text such as "1", got 1'),
+        ({"species": (species("u", initial=Constant(value=0)),)}, 'the initial u is a text such as "0", got 0'),
+        (
+            {"species": (species("u", initial=Uniform(low=0, high="1")),)},
+            'an end of the initial u is a text such as "0", got 0',
+        ),
+        (
+            {"spikes": (Spike(species="prey", probability=0.3, mean="0", deviation="1"),)},
+            'the probability of spikes of prey is a text such as "0.3", got 0.3',
+        ),
+        ({"steady_state": (0, "1")}, 'the steady state is a text such as "0", got 0'),
+        ({"species": (species("u", minimum="0"),)}, "the minimum of u is a number such as 0.5, got '0'"),
+        ({"species": (species("u", maximum=None),)}, "the maximum of u is a number such as 0.5, got None"),
+        ({"parameters": (number("d", minimum="0"),)}, "has the parameter 'd' with the minimum '0'"),
     ],
 )
 def test_a_declaration_that_contradicts_itself_is_refused(changes: dict[str, Any], problem: str) -> None:
     with pytest.raises(ValueError, match="model 'declared' ") as caught:
         model(**changes)
     assert problem in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "name", ["", "bad name", "a\nb", "../../evil", "Upper", "1st", "_u", "naïve", "a\0b", "a" * 65, 7]
+)
+def test_a_name_that_nobody_can_call_a_model_by_is_refused(name: Any) -> None:
+    with pytest.raises(ValueError, match="take 1 to 64 of a-z, 0-9 and _, beginning with a letter") as caught:
+        model(name=name)
+    assert len(str(caught.value)) < 250
+    assert "\n" not in str(caught.value)
+
+
+def test_a_name_may_have_as_many_characters_as_a_call_can_carry() -> None:
+    assert model(name="m" * 64).name == "m" * 64
 
 
 def test_every_problem_is_reported_at_once() -> None:

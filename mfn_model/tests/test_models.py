@@ -136,8 +136,9 @@ def near_its_steady_state(name: str, deviation: float) -> FieldSpec:
         )
         for each in declared.species
     )
-    register_model(replace(declared, name=f"{name}_at_{deviation:g}", species=species, patches=None, steady_state=()))
-    return replace(spec, model=f"{name}_at_{deviation:g}")
+    name = f"{name}_at_{str(deviation).replace('.', '_').replace('-', 'm')}"
+    register_model(replace(declared, name=name, species=species, patches=None, steady_state=()))
+    return replace(spec, model=name)
 
 
 def steady_of(spec: FieldSpec, name: str) -> dict[str, float]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from typing import Any
 
-from mfn_model._derivation import derive
+from mfn_model._derivation import derive, ill_bounded
 from mfn_model._parameter import (
     LONGEST_NAME,
     BoundViolation,
@@ -40,6 +40,7 @@ class FieldModel:
     """
 
     name: str
+    """1 to 64 of a-z, 0-9 and _, beginning with a letter."""
     summary: str
     species: tuple[Species, ...]
     """The field first, then the further species in the order in which a step computes them."""
@@ -68,6 +69,8 @@ class FieldModel:
     _requirements: tuple[Requirement, ...] = dataclass_field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:
+        if unusable := ill_bounded(self.parameters):
+            raise ValueError(f"model {abbreviated(self.name)} " + "; ".join(unusable))
         derived, problems = derive(self)
         defaults, refused = self._settled({})
         problems += tuple(f"has an invalid default: {violation.message}" for violation in refused)
@@ -75,7 +78,7 @@ class FieldModel:
             broken = (requirement.violation(dict(defaults)) for requirement in derived.requirements)
             problems = tuple(f"has invalid defaults: {violation.message}" for violation in broken if violation)
         if problems:
-            raise ValueError(f"model {self.name!r} " + "; ".join(problems))
+            raise ValueError(f"model {abbreviated(self.name)} " + "; ".join(problems))
         object.__setattr__(self, "dynamics", derived.dynamics)
         object.__setattr__(self, "steady_expressions", derived.steady_state)
         object.__setattr__(self, "_requirements", derived.requirements)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from numbers import Real
 from typing import TYPE_CHECKING
 
-from mfn_model._parameter import nearest
+from mfn_model._parameter import Parameter, abbreviated, nearest
 from mfn_model._requirements import STABILITY_LIMIT, Requirement
 from mfn_model._species import BOUNDARIES, Constant, Initial, Normal, Species, Uniform
 from mfn_model.dynamics import Dynamics, KickTerms, NoiseTerms, SpeciesTerms, SpikeTerms
@@ -25,9 +27,12 @@ from mfn_model.expressions import (
 if TYPE_CHECKING:
     from mfn_model._declaration import FieldModel
 
-__all__ = ["Derived", "derive"]
+__all__ = ["Derived", "derive", "ill_bounded"]
 
 CLAMPING_COUNTER = "clamping_events"
+
+_MODEL_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+"""As a call, a configuration and a file name have it."""
 
 _ZERO = Number(0.0)
 
@@ -47,6 +52,24 @@ def derive(model: FieldModel) -> tuple[Derived, tuple[str, ...]]:
     derivation = _Derivation(model)
     derived = derivation.derived()
     return derived, tuple(derivation.problems)
+
+
+def ill_bounded(parameters: Iterable[Parameter]) -> tuple[str, ...]:
+    """The bounds that are no numbers, without which nothing else can be said of a declaration."""
+    return tuple(
+        f"has the parameter {each.name!r} with the {end} {abbreviated(bound)}; give a number such as 0.5"
+        for each in parameters
+        for end, bound in (("minimum", each.minimum), ("maximum", each.maximum))
+        if not _is_number(bound)
+    )
+
+
+def _names_a_model(name: object) -> bool:
+    return isinstance(name, str) and _MODEL_NAME.fullmatch(name) is not None
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 class _Derivation:
@@ -116,6 +139,10 @@ class _Derivation:
 
     def _check_names(self) -> None:
         model = self._model
+        if not _names_a_model(model.name):
+            self.problems.append(
+                "has a name that nobody can call it by; take 1 to 64 of a-z, 0-9 and _, beginning with a letter"
+            )
         names = [parameter.name for parameter in model.parameters]
         if len(set(names)) != len(names):
             self.problems.append(f"declares a parameter twice: {', '.join(names)}")
@@ -151,12 +178,12 @@ class _Derivation:
 
     def _known(self, where: str, name: str) -> str:
         if name not in self._species:
-            self.problems.append(f"{where}: there is no species {name!r}; {nearest(name, self._species)}")
+            self.problems.append(f"{where}: there is no species {name!r}; {nearest(str(name), self._species)}")
         return name
 
     def _switch(self, where: str, name: str | None) -> str | None:
         if name is not None and name not in self._switches:
-            self.problems.append(f"{where}: there is no switch {name!r}; {nearest(name, self._switches)}")
+            self.problems.append(f"{where}: there is no switch {name!r}; {nearest(str(name), self._switches)}")
         return name
 
     def _counter(self, where: str, name: str) -> str:
@@ -168,24 +195,32 @@ class _Derivation:
 
     def _species_terms(self, species: Species) -> SpeciesTerms:
         name = species.name
-        if not species.minimum <= species.maximum:
-            self.problems.append(
-                f"species {name!r}: the range [{species.minimum:g}, {species.maximum:g}] is empty; exchange its ends"
-            )
+        minimum, maximum = (
+            self._end(f"the {end} of {name}", value)
+            for end, value in (("minimum", species.minimum), ("maximum", species.maximum))
+        )
+        if not minimum <= maximum:
+            self.problems.append(f"species {name!r}: the range [{minimum:g}, {maximum:g}] is empty; exchange its ends")
         what = f"the diffusion coefficient of {name}"
-        diffusion = self._coefficient(what, species.diffusion, 0, STABILITY_LIMIT) if species.diffusion else None
+        diffusion = None if species.diffusion == "" else self._coefficient(what, species.diffusion, 0, STABILITY_LIMIT)
         self._check_initial(name, species.initial)
         return SpeciesTerms(
             name=name,
             symbol=species.symbol or name,
             when=self._switch(f"species {name!r}", species.when),
             diffusion=diffusion,
-            reaction=self._reaction(species) if species.reaction else None,
+            reaction=None if species.reaction == "" else self._reaction(species),
             outside=self._coefficient(f"the value of {name} beyond the edge", species.outside),
-            minimum=float(species.minimum),
-            maximum=float(species.maximum),
+            minimum=minimum,
+            maximum=maximum,
             counts_clamping=species.counts_clamping,
         )
+
+    def _end(self, what: str, value: float) -> float:
+        if _is_number(value):
+            return float(value)
+        self.problems.append(f"{what} is a number such as 0.5, got {abbreviated(value)}")
+        return 0.0
 
     def _reaction(self, species: Species) -> Expression:
         what = f"the reaction of {species.name}"
@@ -213,6 +248,8 @@ class _Derivation:
                 )
             case Constant(value=value):
                 self._parameter_formula(what, value)
+            case _:
+                self.problems.append(f"{what} is a Normal, a Uniform or a Constant, got {abbreviated(initial)}")
 
     def _check_patches(self) -> None:
         patches = self._model.patches
@@ -253,6 +290,10 @@ class _Derivation:
         return expression
 
     def _formula(self, what: str, text: str, symbols: Iterable[str]) -> Expression:
+        if not isinstance(text, str):
+            example = f"{text}" if _is_number(text) else "0.2"
+            self.problems.append(f'{what} is a text such as "{example}", got {abbreviated(text)}')
+            return _ZERO
         try:
             expression = parse(text)
         except ExpressionError as error:

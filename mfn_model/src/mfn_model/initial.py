@@ -11,7 +11,7 @@ confined to the ranges of the species.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Final, assert_never
 
 import numpy as np
 import numpy.typing as npt
@@ -68,6 +68,8 @@ def _fill(values: FloatArray, initial: Initial, spec: FieldSpec, generator: np.r
             settled = _number(low, spec), _number(high, spec)
             for target in targets:
                 target[...] = generator.uniform(*settled, size=target.shape)
+        case _:
+            assert_never(initial)
 
 
 def _pass_over(initial: Initial, spec: FieldSpec, generator: np.random.Generator) -> None:
@@ -82,6 +84,10 @@ def _pass_over(initial: Initial, spec: FieldSpec, generator: np.random.Generator
         case Normal():
             for first in range(0, cells, _CELLS_DRAWN_AT_ONCE):
                 generator.standard_normal(min(_CELLS_DRAWN_AT_ONCE, cells - first))
+        case Constant():
+            pass  # it draws nothing
+        case _:
+            assert_never(initial)
 
 
 def _lay_patches(

@@ -11,7 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 import llvmlite
 import numba
@@ -234,6 +234,8 @@ def _recipe(declaration: FieldModel, dynamics: Dynamics, spec: FieldSpec) -> tup
                 rows.append((at.NORMAL, number, value(mean), value(deviation)))
             case Uniform(low=low, high=high):
                 rows.append((at.UNIFORM, number, value(low), value(high)))
+            case _:
+                assert_never(species.initial)
     patches = np.full(2 + len(numbers), np.nan)
     patches[:2] = 0.0
     if declaration.patches is not None:
