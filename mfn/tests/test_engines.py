@@ -37,6 +37,21 @@ def factory(config, context):
 def mfn_backends():
     return [ComponentSpec(name="{name}", factory=factory, summary="for a test")]
 """
+SEVERAL = """
+from mfn_core import ComponentSpec, hookimpl
+from mfn_engine_numpy.backend import NumpyBackend
+
+class Fast(NumpyBackend):
+    def speed(self, spec):
+        return 1e30
+
+@hookimpl
+def mfn_backends():
+    return [
+        ComponentSpec(name="cuda", factory=lambda config, context: Fast(), summary="for a test"),
+        ComponentSpec(name="rocm", factory=lambda config, context: NumpyBackend(), summary="for a test"),
+    ]
+"""
 UNIMPORTABLE = "import a_library_that_nobody_has\n"
 
 
@@ -110,6 +125,26 @@ def test_a_named_engine_is_the_only_one_that_is_imported(site: Site) -> None:
     assert "test_engine_swift" not in sys.modules
     mfn.simulate(grid_size=8, steps=1, engine="swift")
     assert "test_engine_swift" in sys.modules
+
+
+def test_engines_that_are_not_called_as_their_plugin_are_taken_by_their_own_names(site: Site) -> None:
+    site.install("gpu", SEVERAL)
+    for name in ("cuda", "rocm"):
+        assert mfn.simulate(grid_size=8, steps=1, engine=name).engine == name
+    assert mfn.simulate(grid_size=8, steps=1).engine == "cuda"
+    for name in ("gpu", "tpu"):
+        with pytest.raises(SpecError, match=f"no engine '{name}' is installed; there is: cuda, .*numpy, rocm$"):
+            mfn.simulate(grid_size=8, steps=1, engine=name)
+
+
+def test_of_two_engines_of_one_name_the_first_is_taken_with_a_warning(
+    site: Site, caplog: pytest.LogCaptureFixture
+) -> None:
+    site.install("gpu", SEVERAL)
+    site.install("other", SEVERAL)
+    assert mfn.simulate(grid_size=8, steps=1).engine == "cuda"
+    warnings = {record.getMessage() for record in caplog.records}
+    assert "engine cuda of engine_other is left out: another plugin brings cuda" in warnings
 
 
 def test_listing_engines_imports_none_of_them() -> None:

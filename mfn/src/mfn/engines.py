@@ -1,13 +1,13 @@
 """The compute engines that are installed, found without a server.
 
 An engine is a backend of a plugin whose entry point in `mfn.plugins.v1` starts with `engine_`: `engine_numpy`
-brings `numpy`.
+brings `numpy`. A plugin may bring several, by any names.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
 
@@ -27,7 +27,11 @@ _log = logging.getLogger(__name__)
 
 
 def available_engines() -> tuple[str, ...]:
-    """Names of the installed engines, as `simulate(engine=…)` takes them; none of them is imported."""
+    """Names of the installed engines, by those of their plugins: `numpy` of `engine_numpy`; none of them is imported.
+
+    `simulate(engine=…)` takes them. A plugin that has no engine of its own name is listed all the same; its engines are
+    taken by their names, which `simulate` lists when it refuses that of the plugin.
+    """
     return tuple(
         sorted(plugin.name.removeprefix(PREFIX) for plugin in PluginRegistry.installed() if _is_engine(plugin.name))
     )
@@ -36,27 +40,39 @@ def available_engines() -> tuple[str, ...]:
 def engine_for(spec: FieldSpec, engine: str = "auto") -> tuple[str, Backend]:
     """The named engine, or with `auto` the fastest installed one that supports the spec, with its name.
 
-    A named engine is the only one that is imported; `auto` imports all.
+    An engine by the name of its plugin is the only one that is imported; `auto`, or another name, imports all.
 
     Raises:
         mfn_model.SpecError: there is no such engine, it does not work here, or none supports the spec.
     """
-    names = tuple(name for name in available_engines() if engine in ("auto", name))
-    found: dict[str, Backend] = {}
-    for name in names:
-        # One by one: an engine that does not work must not keep the others from being used.
-        backends, problem = _load(name)
-        if problem and engine != "auto":
+    plugins = available_engines()
+    if engine != "auto" and engine in plugins:
+        backends, problem = _load(engine)
+        if problem:
             message = f"engine {engine!r} does not work here: {problem}"
             raise SpecError([BoundViolation(field="engine", value=engine, bound="a working engine", message=message)])
-        if problem:
-            _log.warning("engine %s is left out: %s", name, problem)
-        found.update(backends)
-    if engine != "auto" and not names:
-        known = ", ".join(available_engines()) or "none"
+        if engine in backends:
+            return choose_backend(backends, spec, engine)
+    found = _load_all(plugins)
+    if engine != "auto" and engine not in found:
+        known = ", ".join(sorted(found)) or "none"
         message = f"no engine {engine!r} is installed; there is: {known}"
         raise SpecError([BoundViolation(field="engine", value=engine, bound=f"one of: {known}", message=message)])
     return choose_backend(found, spec, engine)
+
+
+def _load_all(plugins: Sequence[str]) -> dict[str, Backend]:
+    """The backends of every plugin that works."""
+    found: dict[str, Backend] = {}
+    for plugin in plugins:
+        # One by one: an engine that does not work must not keep the others from being used.
+        backends, problem = _load(plugin)
+        if problem:
+            _log.warning("engine %s is left out: %s", plugin, problem)
+        for name, backend in backends.items():
+            if found.setdefault(name, backend) is not backend:
+                _log.warning("engine %s of %s%s is left out: another plugin brings %s", name, PREFIX, plugin, name)
+    return found
 
 
 def _is_engine(name: str) -> bool:
