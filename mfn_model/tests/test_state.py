@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from typing import Any
 
 import numpy as np
 import pytest
@@ -65,6 +66,12 @@ def test_a_field_that_is_not_square_is_refused() -> None:
         FieldState(step=0, field=np.zeros((2, 3)))
 
 
+@pytest.mark.parametrize("changes", [{"step": -3}, {"growth_events": -1}, {"counters": {"kicks": -2}}])
+def test_a_count_below_0_is_refused(changes: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"(step|growth_events|kicks) must be at least 0, got -\d"):
+        FieldState(**{"step": 1, "field": np.zeros((2, 2)), **changes})
+
+
 def test_a_species_of_another_shape_is_refused() -> None:
     with pytest.raises(ValueError, match="species 'activator' has shape"):
         FieldState(step=0, field=np.zeros((2, 2)), species={"activator": np.zeros((3, 3))})
@@ -109,3 +116,45 @@ def test_a_checkpoint_keeps_its_own_copy_of_the_generator() -> None:
 def test_a_checkpoint_of_mismatched_grids_is_refused() -> None:
     with pytest.raises(ValueError, match="grid size 2, its specification 3"):
         Checkpoint(spec=mycelium_spec(grid_size=3), state=FieldState(step=1, field=np.zeros((2, 2))), generator={})
+
+
+def checkpoint(generator: dict[str, Any] | None = None, **state: Any) -> Checkpoint:
+    return Checkpoint(
+        spec=mycelium_spec(grid_size=2, turing_enabled=False),
+        state=FieldState(**{"step": 1, "field": np.zeros((2, 2)), **state}),
+        generator={**np.random.default_rng(1).bit_generator.state, **(generator or {})},
+    )
+
+
+def test_a_checkpoint_at_the_ends_of_its_bounds_can_be_gone_on_from() -> None:
+    checkpoint(step=0, counters={"clamping_events": np.int64(3)}).require_restorable()
+    checkpoint(step=2**62, growth_events=2**62).require_restorable()
+
+
+@pytest.mark.parametrize(
+    ("changes", "problem"),
+    [
+        ({"step": 2**63 - 1}, "step is out of range, got 9223372036854775807; the bound is 0 <= step <= 2**62"),
+        ({"step": 1.5}, "step is out of range, got 1.5"),
+        ({"growth_events": 2**62 + 1}, "growth_events is out of range"),
+        ({"counters": {"clamping_events": 2**64}}, "clamping_events is out of range"),
+        ({"species": {"activator": np.zeros((2, 2))}}, "carries the species ['activator'], its spec needs []"),
+        ({"field": np.full((2, 2), np.inf)}, "potential holds values that are not finite"),
+        ({"generator": {"bit_generator": "MT19937"}}, "not the state of a PCG64: its bit_generator is 'MT19937'"),
+        ({"generator": {"state": None}}, "its state is None"),
+        ({"generator": {"state": {"state": "x", "inc": 1}}}, "state is out of range, got 'x'"),
+        ({"generator": {"state": {"state": 2**128, "inc": 1}}}, "the bound is 0 <= state < 2**128"),
+        ({"generator": {"state": {"state": 1, "inc": 4}}}, "inc must be odd, got 4"),
+        ({"generator": {"has_uint32": 2}}, "has_uint32 is out of range, got 2; the bound is 0 <= has_uint32 < 2**1"),
+        ({"generator": {"uinteger": -1}}, "uinteger is out of range"),
+    ],
+)
+def test_a_checkpoint_that_nothing_can_go_on_from_says_why(changes: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ValueError, match="the checkpoint") as refused:
+        checkpoint(**changes).require_restorable()
+    assert problem in str(refused.value)
+
+
+def test_every_reason_is_given_at_once() -> None:
+    with pytest.raises(ValueError, match=r"step is out of range.*; the checkpoint's growth_events is out of range"):
+        checkpoint(step=2**63, growth_events=2**63).require_restorable()

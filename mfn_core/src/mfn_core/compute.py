@@ -183,6 +183,7 @@ class SupportsRestore(Protocol):
 
         Raises:
             mfn_model.SpecError: this backend does not support the checkpoint's spec.
+            ValueError: what no session has written, as `mfn_model.Checkpoint.require_restorable` says.
         """
         ...
 

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from mfn_model._restorable import problems_of
+
 if TYPE_CHECKING:
     from mfn_model.spec import FieldSpec
 
@@ -43,7 +45,7 @@ class FieldState:
 
     An array given to the constructor is taken over and made read-only if it owns its memory, taken as it is if it is a
     part of a read-only array that does, and copied otherwise.
-    Raises `ValueError` when the field is not a square matrix or a species has another shape.
+    Raises `ValueError` when the field is not a square matrix, a species has another shape, or a count is below 0.
     """
 
     step: int
@@ -53,9 +55,9 @@ class FieldState:
     species: Mapping[str, FloatArray] = dataclass_field(default_factory=dict)
     """The further species by name, each [N, N] float64 and read-only, for instance activator and inhibitor."""
     growth_events: int = 0
-    """Spikes that were added to the field so far."""
+    """Spikes that were added to the field so far, at least 0."""
     counters: Mapping[str, int] = dataclass_field(default_factory=dict)
-    """Further event counts by name, since the initial state."""
+    """Further event counts by name, since the initial state, each at least 0."""
 
     def __post_init__(self) -> None:
         array = _read_only(self.field)
@@ -65,6 +67,9 @@ class FieldState:
         for name, each in further.items():
             if each.shape != array.shape:
                 raise ValueError(f"species {name!r} has shape {each.shape}, the field has {array.shape}")
+        for name, count in (("step", self.step), ("growth_events", self.growth_events), *self.counters.items()):
+            if count < 0:
+                raise ValueError(f"{name} must be at least 0, got {count}")
         object.__setattr__(self, "field", array)
         object.__setattr__(self, "species", MappingProxyType(further))
         object.__setattr__(self, "counters", MappingProxyType(dict(self.counters)))
@@ -108,3 +113,13 @@ class Checkpoint:
         if self.state.grid_size != self.spec.grid_size:
             raise ValueError(f"the state has grid size {self.state.grid_size}, its specification {self.spec.grid_size}")
         object.__setattr__(self, "generator", copy.deepcopy(dict(self.generator)))
+
+    def require_restorable(self) -> None:
+        """What `restore` of a backend does first: refuse what no session has written.
+
+        Raises `ValueError`, with every problem: other species than those of the specification, a value that is not
+        finite, a count below 0 or above 2⁶², a generator that is no PCG64.
+        """
+        problems = list(problems_of(self))
+        if problems:
+            raise ValueError("; ".join(problems))

@@ -241,7 +241,8 @@ def test_concentrations_that_begin_out_of_their_range_are_clipped(backend: Numba
 
 def test_a_checkpoint_whose_generator_is_not_ours_is_refused(backend: NumbaBackend) -> None:
     checkpoint = checkpoint_of(backend)
-    for generator in ({}, np.random.MT19937(1).state, {**checkpoint.generator, "state": {"state": "x"}}):
+    even = {**checkpoint.generator, "state": {**checkpoint.generator["state"], "inc": 4}}
+    for generator in ({}, np.random.MT19937(1).state, {**checkpoint.generator, "state": {"state": "x"}}, even):
         broken = dataclasses.replace(checkpoint, generator=generator)
         with pytest.raises(ValueError, match="not the state of a PCG64"):
             backend.restore(broken)

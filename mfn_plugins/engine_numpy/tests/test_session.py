@@ -467,7 +467,8 @@ def test_counters_go_on_after_restoring() -> None:
 
 def test_a_checkpoint_whose_generator_is_not_ours_is_refused() -> None:
     checkpoint = checkpoint_of()
-    for generator in ({}, np.random.MT19937(1).state, {**checkpoint.generator, "state": {"state": "x"}}):
+    even = {**checkpoint.generator, "state": {**checkpoint.generator["state"], "inc": 4}}
+    for generator in ({}, np.random.MT19937(1).state, {**checkpoint.generator, "state": {"state": "x"}}, even):
         broken = dataclasses.replace(checkpoint, generator=generator)
         with pytest.raises(ValueError, match="not the state of a PCG64"):
             NumpyBackend().restore(broken)

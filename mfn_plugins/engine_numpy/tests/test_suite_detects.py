@@ -160,6 +160,15 @@ class RestoresWithAFreshGenerator(NumpyBackend):
         return session
 
 
+class RestoresWhateverItIsGiven(NumpyBackend):
+    def restore(self, checkpoint: Checkpoint) -> NumpySession:
+        state = checkpoint.state
+        counts = {name: count % 2**62 for name, count in state.counters.items()}
+        step, events = state.step % 2**62, state.growth_events % 2**62
+        sound = replace(state, step=step, growth_events=events, counters=counts)
+        return super().restore(replace(checkpoint, state=sound))
+
+
 class ChangesWhatItIsGiven(NumpyBackend):
     def open(self, spec: FieldSpec) -> NumpySession:
         other = spec.with_parameters(**{name: value / 2 for name, value in spec.parameters.items() if name == "alpha"})
@@ -232,6 +241,7 @@ def test_a_faulty_session_is_found(
         (ChangesWhatItIsGiven, SUITE.test_a_specification_is_not_changed),
         (BatchesWithoutALook, SUITE.test_a_state_that_is_no_longer_finite_ends_the_trajectory),
         (ChecksNothing, SUITE.test_a_specification_out_of_bounds_is_refused),
+        (RestoresWhateverItIsGiven, SUITE.test_a_checkpoint_that_no_session_has_written_is_refused),
         (RestoresWithAFreshGenerator, SUITE.test_a_restored_session_goes_on_bit_for_bit),
         (RestoresWithAFreshGenerator, SUITE.test_a_checkpoint_keeps_what_steering_changed),
     ],

@@ -438,6 +438,20 @@ class BackendSuite(BatchCases):
             assert_same_state(session.state(), self.after(backend, spec, 15))
             session.close()
 
+    def test_a_checkpoint_that_no_session_has_written_is_refused(self, backend: Backend) -> None:
+        for spec in self.one_of_each_model(backend):
+            session = backend.open(spec)
+            restoring, writing = self.writable(backend, session)
+            written = writing.checkpoint()
+            session.close()
+            state = written.state
+            beyond = {"step": replace(state, step=2**63 - 1), "growth_events": replace(state, growth_events=2**63)}
+            for name in state.counters:
+                beyond[name] = replace(state, counters={**state.counters, name: 2**63})
+            for name, broken in beyond.items():
+                with pytest.raises(ValueError, match=name):
+                    restoring.restore(replace(written, state=broken))
+
     def test_a_checkpoint_keeps_what_steering_changed(self, backend: Backend) -> None:
         for spec in self.one_of_each_model(backend):
             session = backend.open(spec)

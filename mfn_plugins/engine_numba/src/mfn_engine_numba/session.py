@@ -45,20 +45,11 @@ class NumbaSession:
     @classmethod
     def restored(cls, checkpoint: Checkpoint, prepare: Callable[[FieldSpec], tuple[Prepared, Grid]]) -> NumbaSession:
         """A session that goes on from a checkpoint; raises `ValueError` when the checkpoint contradicts itself."""
+        checkpoint.require_restorable()
         spec, state = checkpoint.spec, checkpoint.state
         names = [species.name for species in spec.declaration.present(spec.parameters)]
-        if sorted(state.species) != sorted(names[1:]):
-            raise ValueError(
-                f"the checkpoint carries the species {sorted(state.species)}, its spec needs {sorted(names[1:])}"
-            )
         arrays = {names[0]: state.field, **state.species}
-        for name in names:
-            if not np.isfinite(arrays[name]).all():
-                raise ValueError(f"the checkpoint's {name} holds values that are not finite")
-        try:
-            words = generator_words(checkpoint.generator)
-        except ValueError as error:
-            raise ValueError(f"the checkpoint's generator is not the state of a PCG64: {error}") from error
+        words = generator_words(checkpoint.generator)
         session = cls.__new__(cls)
         session._begin(spec, prepare)
         grid = session._usable()
