@@ -80,6 +80,11 @@ def _begin(kind: Kind, name: str, directory: Path) -> None:
     for path in written:
         click.echo(f"  {path}")
     click.echo("next:")
-    steps = (f"cd {shlex.quote(str(folder))}", 'python -m pip install -e ".[test]"', "python -m pytest", package.shown_by)
+    steps = (
+        f"cd {shlex.quote(str(folder))}",
+        'python -m pip install -e ".[test]"',
+        "python -m pytest",
+        package.shown_by,
+    )
     for step in steps:
         click.echo(f"  {step}")
