@@ -412,3 +412,20 @@ def test_a_sweep_takes_the_fastest_engine_that_supports_all_of_it(
     with pytest.raises(SpecError, match="engine 'partial' does not support"):
         mfn.sweep({"jitter": [False, True]}, engine="partial", output=tmp_path / "none", **asked)
     assert not (tmp_path / "none").exists()
+
+
+def test_what_no_engine_supports_as_a_whole_is_refused(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    site.install("engine_partial", PARTIAL_ENGINE)
+    site.install("engine_other", PARTIAL_ENGINE.replace("return not", "return").replace("partial", "other"))
+    still = FieldSpec(model="mycelium", grid_size=8, seed=1)
+    noisy = still.with_parameters(jitter=True)
+    assert engines.engine_for_all([still])[0] == "partial"
+    assert engines.engine_for_all([still, noisy])[0] != "partial"
+    assert engines.engine_for_all([noisy, still], "numpy")[0] == "numpy"
+    with pytest.raises(SpecError, match="engine 'partial' does not support"):
+        engines.engine_for_all([still, noisy], "partial")
+    monkeypatch.setattr(engines, "available_engines", lambda: ("other", "partial"))
+    with pytest.raises(
+        SpecError, match="each of 2 kinds of simulations is supported by one of other, partial, and all"
+    ):
+        engines.engine_for_all([still, noisy])

@@ -19,7 +19,7 @@ from mfn_core.operation import Catalogue
 from mfn_core.registry import PluginRegistry
 from mfn_model import BoundViolation, FieldSpec, SpecError
 
-__all__ = ["available_engines", "engine_for"]
+__all__ = ["available_engines", "engine_for", "engine_for_all"]
 
 PREFIX = "engine_"
 
@@ -45,6 +45,35 @@ def engine_for(spec: FieldSpec, engine: str = "auto") -> tuple[str, Backend]:
     Raises:
         mfn_model.SpecError: there is no such engine, it does not work here, or none supports the spec.
     """
+    return choose_backend(_installed(engine), spec, engine)
+
+
+def engine_for_all(specs: Sequence[FieldSpec], engine: str = "auto") -> tuple[str, Backend]:
+    """The same for several specifications, at least one, which one engine is to compute.
+
+    Raises:
+        mfn_model.SpecError: as `engine_for`, or no engine supports all of them.
+    """
+    installed = _installed(engine)
+    able = {name: each for name, each in installed.items() if all(each.supports(spec) for spec in specs)}
+    if able and engine in ("auto", *able):
+        return choose_backend(able, specs[0], engine)
+    for spec in specs:
+        choose_backend(installed, spec, engine)
+    message = (
+        f"each of {len(specs)} kinds of simulations is supported by one of {', '.join(sorted(installed))}, and all "
+    )
+    message += "of them by none; do them apart"
+    bound = "an engine that supports every simulation"
+    raise SpecError([BoundViolation(field="engine", value=engine, bound=bound, message=message)])
+
+
+def _installed(engine: str) -> Mapping[str, Backend]:
+    """The named engine, perhaps with others, or all that work.
+
+    Raises:
+        mfn_model.SpecError: there is no such engine, or it does not work here.
+    """
     plugins = available_engines()
     if engine != "auto" and engine in plugins:
         backends, problem = _load(engine)
@@ -52,13 +81,13 @@ def engine_for(spec: FieldSpec, engine: str = "auto") -> tuple[str, Backend]:
             message = f"engine {engine!r} does not work here: {problem}"
             raise SpecError([BoundViolation(field="engine", value=engine, bound="a working engine", message=message)])
         if engine in backends:
-            return choose_backend(backends, spec, engine)
+            return backends
     found = _load_all(plugins)
     if engine != "auto" and engine not in found:
         known = ", ".join(sorted(found)) or "none"
         message = f"no engine {engine!r} is installed; there is: {known}"
         raise SpecError([BoundViolation(field="engine", value=engine, bound=f"one of: {known}", message=message)])
-    return choose_backend(found, spec, engine)
+    return found
 
 
 def _load_all(plugins: Sequence[str]) -> dict[str, Backend]:

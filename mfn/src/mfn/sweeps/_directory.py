@@ -7,7 +7,6 @@ the same directory goes on from the journal and ends with the same rows, byte fo
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
 import time
@@ -26,7 +25,6 @@ from mfn.sweeps._pools import Outcome, Pool
 from mfn.sweeps._run import run_simulations
 from mfn.sweeps._table import COUNTERS, TABLE, require_pyarrow, table_header, write_table
 from mfn_core.registry import PluginRegistry
-from mfn_model import BoundViolation, SpecError
 
 __all__ = ["ERRORS", "JOURNAL", "SweepError", "SweepSummary", "carry_out", "default_directory", "resumed_plan"]
 
@@ -182,37 +180,10 @@ def _run(
         pool.close()
 
 
-def _engine(plan: SweepPlan) -> str:
-    """The engine for all of a sweep.
-
-    Raises:
-        SpecError: the one that is named, or every installed one, does not support all of it.
-    """
-    from mfn.engines import available_engines, engine_for
-
-    specs = list(plan.kinds()) or [plan.spec(0)]
-    best = dict.fromkeys(engine_for(spec, plan.engine)[0] for spec in specs)
-    if len(best) == 1:
-        return next(iter(best))
-    # None is the best for all of it: the first one that can do it.
-    for name in dict.fromkeys((*best, *available_engines())):
-        with contextlib.suppress(SpecError):
-            return next(iter({engine_for(spec, name)[0] for spec in specs}))
-    raise SpecError(
-        [
-            BoundViolation(
-                field="engine",
-                value=plan.engine,
-                bound="an engine that supports every simulation of the sweep",
-                message="no installed engine supports every simulation of this sweep, though each is supported by one "
-                f"of: {', '.join(best)}; split it",
-            )
-        ]
-    )
-
-
 def _header(plan: SweepPlan) -> dict[str, Any]:
-    engine = _engine(plan)
+    from mfn.engines import engine_for_all
+
+    engine, _ = engine_for_all(list(plan.kinds()) or [plan.spec(0)], plan.engine)
     return {
         "plan": plan.described(),
         "engine": engine,
