@@ -429,3 +429,26 @@ def test_what_no_engine_supports_as_a_whole_is_refused(site: Site, monkeypatch: 
         SpecError, match="each of 2 kinds of simulations is supported by one of other, partial, and all"
     ):
         engines.engine_for_all([still, noisy])
+
+
+STEP = """
+
+from mfn_model import OwnStep
+
+def update(spec, old, new):
+    for before, after in zip(old, new):
+        after[...] = before[1:-1, 1:-1] / 2
+
+@hookimpl
+def mfn_steps():
+    return [OwnStep(model="{name}", engine="numpy", update=update)]
+"""
+
+
+def test_a_model_brings_a_step_for_one_engine_and_others_run_its_declaration(site: Site) -> None:
+    site.install("model_fire", fire("fire_by_hand") + STEP.format(name="fire_by_hand"))
+    site.install("engine_plain", PLAIN_ENGINE)
+    asked = {"seed": 3, "grid_size": 8, "steps": 4, "model": "fire_by_hand"}
+    written, declared = (mfn.simulate(**asked, engine=engine) for engine in ("numpy", "plain"))
+    assert written.state.species["fuel"].max() == 2.0**-4  # the toy halves what there is, so that it can be told
+    assert declared.state.species["fuel"].max() > 0.5

@@ -11,7 +11,7 @@ import pytest
 from mfn_core.components import ComponentKind
 from mfn_core.config import ConfigError, Problem
 from mfn_core.registry import HOOK_KINDS, PluginRegistry
-from mfn_model import MODELS
+from mfn_model import MODELS, own_step
 
 Install = Callable[..., None]
 
@@ -369,3 +369,54 @@ def test_what_is_no_model_is_refused(install_plugin: Install) -> None:
     install_plugin("lichen", "from mfn_model import FieldModel\n@hookimpl\ndef mfn_models():\n    FieldModel()\n")
     message = only(refused("lichen")).message
     assert "mfn_models() of plugin 'lichen' (dist-lichen 1.2.3) failed: TypeError" in message
+
+
+STEP = """
+from mfn_core import hookimpl
+from mfn_model import OwnStep
+
+def update(spec, old, new):
+    raise AssertionError("nobody steps here")
+
+@hookimpl
+def mfn_steps():
+    return [{steps}]
+"""
+
+
+def test_steps_for_engines_are_taken_to_this_process(install_plugin: Install) -> None:
+    install_plugin("slime", STEP.format(steps="OwnStep(model='mycelium', engine='registry_one', update=update)"))
+    registry = PluginRegistry(["slime"])
+    assert own_step("mycelium", "registry_one") is None
+    assert registry.register_models() == registry.register_models() == []
+    found = own_step("mycelium", "registry_one")
+    assert found is not None
+    assert found.update.__name__ == "update"
+
+
+def test_two_plugins_may_not_bring_steps_for_one_engine(install_plugin: Install) -> None:
+    step = "OwnStep(model='mycelium', engine='registry_two', update=update)"
+    install_plugin("slime", STEP.format(steps=step))
+    install_plugin("mould", STEP.format(steps=step))
+    problem = only(refused("slime", "mould"))
+    assert problem.path == "server.plugins[1]"
+    assert problem.message == (
+        "a step of model 'mycelium' for engine 'registry_two' is brought by plugin 'slime' (dist-slime 1.2.3) "
+        "and by plugin 'mould' (dist-mould 1.2.3)"
+    )
+    assert PluginRegistry(["slime"]).register_models() == []
+    problem = only(tuple(PluginRegistry(["mould"]).register_models()))
+    assert problem.path == "server.plugins"
+    assert "is already registered by plugin 'slime' (dist-slime 1.2.3), and cannot be" in problem.message
+
+
+def test_a_step_of_no_model_and_what_is_no_step_are_refused(install_plugin: Install) -> None:
+    install_plugin("slime", STEP.format(steps="OwnStep(model='registry_nobody', engine='numpy', update=update)"))
+    problem = only(tuple(PluginRegistry(["slime"]).register_models()))
+    assert problem.message == (
+        "plugin 'slime' (dist-slime 1.2.3) brings a step of model 'registry_nobody', which nobody declares"
+    )
+    install_plugin("mould", STEP.format(steps="update"))
+    assert "brings a function, which is no OwnStep" in only(refused("mould")).message
+    install_plugin("lichen", STEP.format(steps="OwnStep(model='mycelium', engine='A', update=update)"))
+    assert "mfn_steps() of plugin 'lichen' (dist-lichen 1.2.3) failed: ValueError" in only(refused("lichen")).message

@@ -53,8 +53,10 @@ SPECIFICATION_TYPES = {
     "FieldState",
     "MODELS",
     "NumericalInstabilityError",
+    "OwnStep",
     "SpecError",
     "register_model",
+    "register_step",
 }
 """What the kernel may use of the model outside its conformance suites."""
 

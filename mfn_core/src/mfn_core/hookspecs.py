@@ -22,7 +22,7 @@ from mfn_core.components import ComponentSpec
 if TYPE_CHECKING:
     from mfn_core.assembly import Plan
     from mfn_core.config import Problem
-    from mfn_model import FieldModel
+    from mfn_model import FieldModel, OwnStep
 
 __all__ = ["ENTRY_POINT_GROUP", "PROJECT", "hookimpl", "hookspec"]
 
@@ -96,6 +96,12 @@ def mfn_telemetry() -> Sequence[ComponentSpec]:
 @hookspec
 def mfn_models() -> Sequence[FieldModel]:
     """Field models; no section. An engine that computes every declared model computes these too."""
+    raise NotImplementedError  # a specification has no body
+
+
+@hookspec
+def mfn_steps() -> Sequence[OwnStep]:
+    """Steps that are written by hand for a model and an engine; no section. The declaration stays the truth."""
     raise NotImplementedError  # a specification has no body
 
 

@@ -22,7 +22,14 @@ from mfn_core._installed import (
     installed_plugin,
     made_for_another_version,
 )
-from mfn_core._plugin_models import DeclaredModel, collect_models, register_models
+from mfn_core._plugin_models import (
+    BroughtStep,
+    DeclaredModel,
+    collect_models,
+    collect_steps,
+    register_models,
+    register_steps,
+)
 from mfn_core.components import ComponentKind, ComponentSpec
 from mfn_core.config import ConfigError, Problem, join_path, suggest
 
@@ -48,7 +55,7 @@ HOOK_KINDS: Mapping[str, ComponentKind] = MappingProxyType(
 )
 """The hooks that declare components, and the kind that each declares."""
 
-KNOWN_HOOKS = (*HOOK_KINDS, "mfn_models", "mfn_check")
+KNOWN_HOOKS = (*HOOK_KINDS, "mfn_models", "mfn_steps", "mfn_check")
 
 
 @frozen(kw_only=True)
@@ -92,11 +99,13 @@ class PluginRegistry:
         Raises:
             ConfigError: with the problem of every plugin that is missing or named twice, cannot be imported,
                 implements a hook that does not exist or with other arguments, declares something that is no
-                `ComponentSpec` or no `FieldModel`, or declares a component or a model that another one has declared.
+                `ComponentSpec`, `FieldModel` or `OwnStep`, or declares a component, a model or a step that another one
+                has declared.
         """
         self._manager = _manager()
         self._components: dict[ComponentKind, dict[str, Registered]] = {kind: {} for kind in ComponentKind}
         self._models: dict[str, DeclaredModel] = {}
+        self._steps: dict[tuple[str, str], BroughtStep] = {}
         self._plugins: dict[str, LoadedPlugin] = {}
         found: list[Problem] = []
         for index, name in enumerate(names):
@@ -142,12 +151,12 @@ class PluginRegistry:
         return MappingProxyType(self._models)
 
     def register_models(self) -> list[Problem]:
-        """Add the field models to the catalogue of this process; safe to do twice.
+        """Add the field models, and the steps for engines, to those of this process; safe to do twice.
 
-        A model whose name is taken there by a different declaration, such as one of `mfn_model`, is left out; what is
-        returned says so.
+        A model whose name is taken there by a different declaration, such as one of `mfn_model`, is left out, and so is
+        a second step of a model for an engine, or one of a model that is not known; what is returned says so.
         """
-        return register_models(self._models.values())
+        return [*register_models(self._models.values()), *register_steps(self._steps.values())]
 
     def check(self, plan: Plan) -> list[Problem]:
         """What the plugins find wrong with a whole configuration, by their `mfn_check` hooks."""
@@ -200,6 +209,8 @@ class PluginRegistry:
                 problems += self._register(kind, hook, spec, loaded)
         if self._implements(plugin, "mfn_models"):
             problems += self._take_models(loaded)
+        if self._implements(plugin, "mfn_steps"):
+            problems += self._take_steps(loaded)
         if problems:
             raise ConfigError(problems)
 
@@ -209,6 +220,13 @@ class PluginRegistry:
         except Exception as failed:  # noqa: BLE001 - the defect of one plugin is reported beside the rest
             return [_hook_failed(plugin, "mfn_models", failed)]
         return collect_models(models, plugin.name, _in_full(plugin.name, plugin.distribution), self._models)
+
+    def _take_steps(self, plugin: LoadedPlugin) -> Iterable[Problem]:
+        try:
+            steps = _declared("mfn_steps", self._call(plugin.plugin, "mfn_steps"), "OwnStep")
+        except Exception as failed:  # noqa: BLE001 - the defect of one plugin is reported beside the rest
+            return [_hook_failed(plugin, "mfn_steps", failed)]
+        return collect_steps(steps, plugin.name, _in_full(plugin.name, plugin.distribution), self._steps)
 
     def _implements(self, plugin: Any, hook: str) -> bool:
         return any(caller.name == hook for caller in self._manager.get_hookcallers(plugin) or ())

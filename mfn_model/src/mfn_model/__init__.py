@@ -8,6 +8,7 @@ Pure functions and immutable values, usable in a notebook alone; nothing here kn
 (11, -69.949898)
 """
 
+from mfn_model._own_step import OwnStep, StepUpdate, own_step, register_step
 from mfn_model.dimension import (
     DimensionEstimate,
     box_counting_dimension_legacy,
@@ -82,6 +83,7 @@ __all__ = [
     "Noise",
     "Normal",
     "NumericalInstabilityError",
+    "OwnStep",
     "Parameter",
     "ParameterValue",
     "ParameterValues",
@@ -90,6 +92,7 @@ __all__ = [
     "SpecError",
     "Species",
     "Spike",
+    "StepUpdate",
     "Uniform",
     "UnknownModelError",
     "Update",
@@ -107,11 +110,13 @@ __all__ = [
     "mycelium_rd_spec",
     "mycelium_spec",
     "nernst_potential",
+    "own_step",
     "power_spectrum",
     "reference",
     "reference_mycelium",
     "reference_mycelium_rd",
     "register_model",
+    "register_step",
     "require_finite",
     "steady_state",
     "turing_unstable",

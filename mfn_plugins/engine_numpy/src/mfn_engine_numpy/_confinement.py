@@ -44,14 +44,14 @@ class _Range:
 
     __slots__ = ("_inner", "calm", "counts", "inside", "maximum", "minimum", "only_diffuses", "place")
 
-    def __init__(self, place: int, terms: SpeciesTerms) -> None:
+    def __init__(self, place: int, terms: SpeciesTerms, *, trusted: bool) -> None:
         self.place = place
         self.minimum, self.maximum = terms.minimum, terms.maximum
         self.counts = terms.counts_clamping
         width = self.maximum - self.minimum
         margin = _MARGIN * (width if math.isfinite(width) else 1.0)
         self._inner = (self.minimum + margin, self.maximum - margin)
-        self.only_diffuses = terms.reaction is None
+        self.only_diffuses = trusted and terms.reaction is None
         self.calm = False
         """Whether diffusion alone cannot take it out of the range."""
         self.inside = True
@@ -145,13 +145,18 @@ class _LatticeNoise:
 class Confinement:
     """Kicks, noise and ranges of one session's species."""
 
-    def __init__(self, dynamics: Dynamics, generator: np.random.Generator, counters: dict[str, int]) -> None:
-        """Count into `counters`, draw noise from `generator`; `dynamics` is `Dynamics.switched`."""
+    def __init__(
+        self, dynamics: Dynamics, generator: np.random.Generator, counters: dict[str, int], *, trusted: bool = True
+    ) -> None:
+        """Count into `counters`, draw noise from `generator`; `dynamics` is `Dynamics.switched`.
+
+        `trusted`: whether the update is compiled from it, so that diffusion can be believed to be what it says.
+        """
         self._generator = generator
         self._counters = counters
         self._species = dynamics.species
         self._places = {terms.name: place for place, terms in enumerate(dynamics.species)}
-        self._ranges = [_Range(place, terms) for place, terms in enumerate(dynamics.species)]
+        self._ranges = [_Range(place, terms, trusted=trusted) for place, terms in enumerate(dynamics.species)]
         self._kicks: tuple[KickTerms, ...] = dynamics.kicks
         self._noises: tuple[NoiseTerms, ...] = dynamics.noises
         self._noise: list[_LatticeNoise] = []

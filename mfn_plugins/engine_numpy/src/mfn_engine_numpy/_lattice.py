@@ -97,6 +97,10 @@ class PaddedLattice:
         """[side, side] view of one species without its padding."""
         return self._cells[species, 1 : self.side + 1, 1 : self.side + 1]
 
+    def padded(self, species: int) -> FloatArray:
+        """[side + 2, side + 2] view of one species with its padding."""
+        return self._cells[species, :, : self.side + 2]
+
     def run(self, species: int, first: int, last: int, *, shift: int = 0, count: int = 1) -> FloatArray:
         """One-dimensional view from the first cell of row `first` to the last cell of row `last − 1`.
 

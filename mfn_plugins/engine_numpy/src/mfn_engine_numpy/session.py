@@ -13,8 +13,10 @@ from mfn_core.compute import CancelToken
 from mfn_engine_numpy._confinement import Confinement
 from mfn_engine_numpy._finiteness import stays_finite
 from mfn_engine_numpy._lattice import FloatArray, PaddedLattice
-from mfn_engine_numpy._program import Operation, Table, compile_step, passes
+from mfn_engine_numpy._own import HandWritten, step_of
+from mfn_engine_numpy._program import Operation, Program, Table, compile_step, passes
 from mfn_model import BoundViolation, Checkpoint, FieldSpec, FieldState, SpecError, require_finite
+from mfn_model.dynamics import Dynamics
 from mfn_model.initial import draw_initial_state
 
 __all__ = ["PASSES_PER_SLICE", "NumpySession"]
@@ -61,6 +63,8 @@ class NumpySession:
         self._dynamics = dynamics
         self._side = side
         self._boundary = spec.boundary
+        self._own = step_of(spec)
+        self._written: HandWritten | None = None
         self._block_cells = block_cells
         self._generator = generator
         self._names = [terms.name for terms in dynamics.species]
@@ -79,15 +83,8 @@ class NumpySession:
             # Only what happens at random can be switched while a session runs: the species are the same.
             self._dynamics = dynamics
             self._table = Table(dynamics)
-            self._confinement = Confinement(dynamics, self._generator, self._counters)
-            program = compile_step(
-                dynamics,
-                self._table,
-                self._side,
-                boundary=self._boundary,
-                block_cells=self._block_cells,
-                settle=self._confinement.place,
-            )
+            self._confinement = Confinement(dynamics, self._generator, self._counters, trusted=self._own is None)
+            program = self._compiled(spec, dynamics)
             kept = self._species
             self._lattice = program.lattice
             self._program: tuple[Operation, ...] = program.operations
@@ -97,6 +94,8 @@ class NumpySession:
             work = passes(dynamics) * self._side * self._side
             self._slice = max(1, PASSES_PER_SLICE // work)
         self._spec = spec
+        if self._written is not None:
+            self._written.adopt(spec)
         self._table.adopt(values)
         self._confinement.adopt(values)
         self._lattice.outside[...] = [values[terms.outside] for terms in dynamics.species]
@@ -105,8 +104,26 @@ class NumpySession:
             (places[spike.species], values[spike.probability], values[spike.mean], values[spike.deviation])
             for spike in dynamics.spikes
         ]
-        self._proved = stays_finite(dynamics, values)
+        # Of what somebody else computes nothing is proved.
+        self._proved = self._written is None and stays_finite(dynamics, values)
         self._doubts()
+
+    def _compiled(self, spec: FieldSpec, dynamics: Dynamics) -> Program:
+        """The operations of a step: of the declaration, or of what was brought for this engine in its place."""
+        settle = self._confinement.place
+        if self._own is not None:
+            self._written, program = HandWritten.program(
+                self._own, self._side, len(dynamics.species), self._boundary, settle
+            )
+            return program
+        return compile_step(
+            dynamics,
+            self._table,
+            self._side,
+            boundary=self._boundary,
+            block_cells=self._block_cells,
+            settle=settle,
+        )
 
     def _doubts(self) -> None:
         """The state may lie outside its ranges, from which nothing was proved: the coming step is looked at."""
@@ -184,6 +201,7 @@ class NumpySession:
         """Gives the arrays back; safe to call twice."""
         self._lattice = None
         self._program = ()
+        self._written = None
         self._species = []
         self._confinement = Confinement(self._dynamics, self._generator, self._counters)
         self._table = Table(self._dynamics)
