@@ -39,7 +39,7 @@ demo: setup ## Assemble a server, call it over both transports, draw the field, 
 	@$(BIN)/python examples/demo.py
 
 test: setup ## Run the tests
-	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not interop and not browser" $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not interop and not browser" $(TESTS)
 
 test-slow: setup ## Run the tests that take long
 	$(BIN)/python -m pytest -n $(WORKERS) -m slow $(TESTS)
