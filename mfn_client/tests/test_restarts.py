@@ -213,6 +213,7 @@ async def test_a_drain_and_restart_under_load_is_not_noticed_by_callers(tmp_path
     await restarts(tmp_path, [signal.SIGTERM])
 
 
+@pytest.mark.slow
 async def test_a_killed_server_under_load_is_not_noticed_by_callers(tmp_path: Path) -> None:
     await restarts(tmp_path, [signal.SIGKILL])
 

@@ -125,6 +125,7 @@ async def test_every_call_that_was_answered_is_on_record_after_sigkill(start: St
     await goes_on(start(), report["head"])
 
 
+@pytest.mark.slow
 async def test_a_worker_that_is_killed_and_started_again_has_every_answered_call_on_record(start: Start) -> None:
     server = start()
     worker = server.worker
@@ -170,6 +171,7 @@ async def test_a_full_disk_refuses_calls_until_there_is_room(start: Start, trans
     assert AUDIT in server.stderr_text()
 
 
+@pytest.mark.slow
 async def test_calls_wait_for_a_full_disk_where_that_is_asked_for(start: Start, transport: str) -> None:
     server = start(on_error="wait")
     caller, waiting = server.caller(), [new_id() for _ in range(2 * len(EXAMPLES))]

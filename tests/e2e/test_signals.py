@@ -218,6 +218,7 @@ async def _more_records(server: Deployment, count: int) -> None:
         await asyncio.sleep(0.01)  # another process writes the file: it can only be looked at
 
 
+@pytest.mark.slow
 async def test_a_torn_last_record_is_named_and_the_next_server_goes_on_behind_it(tmp_path: Path) -> None:
     with Deployment(tables(), tmp_path) as server:
         caller = server.caller()

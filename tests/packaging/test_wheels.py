@@ -12,7 +12,13 @@ from mfn_environments import FOLDERS, Wheels, environment, installed, module_of,
 pytestmark = pytest.mark.timeout(600)
 
 
-@pytest.mark.parametrize("name", sorted(FOLDERS))
+QUICK = ("mfn-core", "mfn-client", "mfn-model", "mycelium-fractal-net")
+"""Distributions that are installed alone whenever tests run; the others with the slow ones."""
+
+
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.slow) for name in sorted(FOLDERS)]
+)
 def test_a_wheel_installs_and_imports_alone(name: str, wheels: Wheels, tmp_path: Path) -> None:
     python = environment(tmp_path / "env", wheels, name)
     module = module_of(FOLDERS[name])

@@ -62,7 +62,13 @@ def packages(shared: Path, wheels: Wheels) -> Path:
     return once(shared / "packages", make)
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(
+    "kind",
+    [
+        kind if kind in ("backend", "model", "middleware") else pytest.param(kind, marks=pytest.mark.slow)
+        for kind in KINDS
+    ],
+)
 def test_a_new_package_passes_its_suites_as_written(packages: Path, kind: str) -> None:
     folder, least = KINDS[kind]
     python = packages / ("model_env" if kind == "model" else "env") / "bin" / "python"

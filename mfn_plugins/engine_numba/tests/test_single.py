@@ -51,6 +51,7 @@ def test_a_hundred_steps_stay_within_the_stated_bound(single: NumbaBackend, grid
     assert not np.array_equal(state.field, expected.field)
 
 
+@pytest.mark.slow
 def test_noise_stays_within_the_stated_bound(single: NumbaBackend) -> None:
     spec = mycelium_rd_spec(seed=2, grid_size=32, jitter=True, jitter_variance=1e-6)
     assert_near(after(single, spec, 100), reference(spec, 100))
