@@ -39,10 +39,10 @@ demo: setup ## Assemble a server, call it over both transports, draw the field, 
 	@$(BIN)/python examples/demo.py
 
 test: setup ## Run the tests
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m "not slow and not interop and not browser" $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) -m "not slow and not interop and not browser" $(TESTS)
 
 test-slow: setup ## Run the tests that take long
-	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal -m slow $(TESTS)
+	$(BIN)/python -m pytest -n $(WORKERS) -m slow $(TESTS)
 
 test-interop: setup ## Run the tests with clients in another language; installs node, npm and their packages
 	@sh tests/e2e/install.sh
