@@ -241,6 +241,7 @@ def slow(engine: str) -> tuple[object, ...]:
     return ("--set", "alpha=0.1:0.2:5", "--seeds", "100:110", "--grid", 12, "--steps", 12, "--engine", engine)
 
 
+@pytest.mark.slow
 def test_a_sweep_killed_with_sigkill_ends_with_the_same_bytes(tmp_path: Path, fragile_engine: str) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     arguments = slow(fragile_engine)

@@ -103,6 +103,7 @@ def test_the_table_is_that_of_a_sweep_here(toy: Any, tmp_path: Path) -> None:
     assert toy.log == [("start", "tcp://there:1"), ("stop",)]
 
 
+@pytest.mark.slow
 def test_settings_come_from_a_configuration_and_the_command_line_wins(toy: Any, tmp_path: Path) -> None:
     (tmp_path / "mfn.toml").write_text('[executors.toy]\nscheduler = "tcp://file:1"\nflaky = true\n')
     arguments = (*SMALL, "--executor", "toy", "--config", tmp_path / "mfn.toml")

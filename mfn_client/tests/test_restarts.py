@@ -209,6 +209,7 @@ def check(records: list[dict[str, Any]], load: Load, *, exact: bool) -> None:
     assert set(opened.values()) <= {1}
 
 
+@pytest.mark.slow
 async def test_a_drain_and_restart_under_load_is_not_noticed_by_callers(tmp_path: Path) -> None:
     await restarts(tmp_path, [signal.SIGTERM])
 

@@ -130,6 +130,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Deployment]:
         yield started
 
 
+@pytest.mark.slow
 def test_no_message_is_a_fault_of_the_server(small: Deployment) -> None:
     caller = small.caller()
     ended: dict[str, int] = {}

@@ -103,6 +103,7 @@ async def goes_on(server: Deployment, head: str | None = None) -> None:
     assert (status, report["ok"]) == (0, True), report
 
 
+@pytest.mark.slow
 async def test_every_call_that_was_answered_is_on_record_after_sigkill(start: Start) -> None:
     server = start()
     processes = [*descendants(server.process.pid), server.process.pid]

@@ -93,6 +93,7 @@ async def test_a_key_that_is_rotated_under_load_fails_no_call(keyed: Deployment)
             await more()
 
 
+@pytest.mark.slow
 async def test_a_keys_file_that_breaks_under_load_fails_no_call_and_is_reported(keyed: Deployment) -> None:
     file = keyed.directory / "keys.toml"
     good = file.read_text()

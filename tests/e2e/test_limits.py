@@ -36,6 +36,7 @@ IN_FLIGHT = 40
     [(600, 100, 200), pytest.param(10_000, 250, 1000, marks=pytest.mark.slow)],
     ids=["600-calls", "10,000-calls"],
 )
+@pytest.mark.slow
 async def test_what_is_admitted_is_the_burst_and_the_rate_and_hardly_less(
     tmp_path: Path, transport: str, count: int, rate: int, burst: int
 ) -> None:

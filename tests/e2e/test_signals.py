@@ -165,6 +165,7 @@ async def test_a_call_after_sigterm_is_refused_and_those_before_it_are_answered(
     assert await asyncio.to_thread(server.wait, 15.0) == 0
 
 
+@pytest.mark.slow
 async def test_sigkill_of_the_supervisor_ends_every_process_and_leaves_a_trail_that_verifies(
     start: Start, transport: str
 ) -> None:

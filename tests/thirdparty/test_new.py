@@ -115,6 +115,7 @@ def test_a_new_package_is_clean_whatever_its_name(packages: Path, kind: str, nam
         assert ran.returncode == 0, ran.stdout + ran.stderr
 
 
+@pytest.mark.slow
 def test_the_new_packages_have_strict_types(packages: Path) -> None:
     # In one run, so that the kernel is read once.
     folders = [packages / kind / folder for kind, (folder, _) in KINDS.items()]

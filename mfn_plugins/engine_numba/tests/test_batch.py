@@ -60,6 +60,7 @@ def test_memory_that_a_run_leaves_is_as_new_for_the_next_one(backend: NumbaBacke
         assert_same_state(state, reference(spec, 7))
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_does_not_spoil_the_memory_of_the_next_one(
     backend: NumbaBackend, explosive: FieldSpec
 ) -> None:

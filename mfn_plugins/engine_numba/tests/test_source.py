@@ -211,6 +211,7 @@ def unfused(tmp_path_factory: pytest.TempPathFactory) -> ModuleType:
 
 
 @pytest.mark.timeout(300)  # a kernel is compiled
+@pytest.mark.slow
 def test_without_a_fused_multiply_add_the_numbers_are_the_same(
     unfused: ModuleType, kernels: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -27,7 +27,7 @@ async def failed(call: Any) -> grpc.aio.AioRpcError:
     return error.value
 
 
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("loop", ["uvloop", pytest.param("asyncio", marks=pytest.mark.slow)])
 async def test_all_four_shapes_work_on_either_event_loop(start: Start, connect: Connect, loop: str) -> None:
     caller = connect(start(loop=loop).address("asgi"))
     assert caller.decoded(await caller.unary("Echo", b"hi")) == b"hi"

@@ -32,6 +32,7 @@ class TestAsgi(TransportSuite):
         return RawClient(address)
 
 
+@pytest.mark.slow  # in other frames than Connect, and on the same road
 class TestGrpcWeb(TransportSuite):
     plugins: ClassVar[Sequence[str]] = ("transport_asgi",)
     name: ClassVar[str] = "asgi"
@@ -58,6 +59,7 @@ class TestConnect(TransportSuite):
         assert (ended.status.code, ended.replies) == expected
 
 
+@pytest.mark.slow  # what carries the listener is the subject of test_servers.py, which always runs
 class TestGrpcWebOnUvicorn(TransportSuite):
     plugins: ClassVar[Sequence[str]] = ("transport_asgi",)
     name: ClassVar[str] = "asgi"

@@ -117,6 +117,7 @@ async def test_many_calls_at_once_are_each_answered(address: str, certificates: 
         assert [await reply.whole() for reply in replies] == [text(b"%d" % number) for number in range(200)]
 
 
+@pytest.mark.slow
 async def test_a_large_message_arrives_whole_and_one_over_the_limit_is_refused(
     start: Start, certificates: Certificates
 ) -> None:
@@ -130,6 +131,7 @@ async def test_a_large_message_arrives_whole_and_one_over_the_limit_is_refused(
         assert refused.headers[b"grpc-status"] == b"8"
 
 
+@pytest.mark.slow
 async def test_a_client_that_leaves_cancels_its_call_in_every_way_of_leaving(
     start: Start, certificates: Certificates
 ) -> None:
@@ -151,6 +153,7 @@ async def test_a_client_that_leaves_cancels_its_call_in_every_way_of_leaving(
         assert (await state(watcher, tasks=before))["tasks"] == before
 
 
+@pytest.mark.slow
 async def test_a_client_that_does_not_read_holds_the_handler_back(start: Start, certificates: Certificates) -> None:
     server = start(http3=True, tls=tls(certificates))
     authority, address = certificates["ca"], server.address("asgi")
@@ -165,6 +168,7 @@ async def test_a_client_that_does_not_read_holds_the_handler_back(start: Start, 
         assert seen < 2000
 
 
+@pytest.mark.slow
 async def test_what_runs_is_answered_when_the_server_is_told_to_end(
     start: Start, certificates: Certificates, tmp_path: Path
 ) -> None:
@@ -193,6 +197,7 @@ async def _head(address: str, authority: Path) -> bytes:
     return head
 
 
+@pytest.mark.slow
 async def test_clients_of_the_other_listener_are_told(address: str, start: Start, certificates: Certificates) -> None:
     port = address.rpartition(":")[2]
     head = (await _head(address, certificates["ca"])).lower()

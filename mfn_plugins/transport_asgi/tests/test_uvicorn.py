@@ -67,7 +67,7 @@ def opened_over_http1(opened: Callable[..., Http]) -> Callable[[str], Http]:
     return lambda address: opened(address, http2=False)
 
 
-@pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
+@pytest.mark.parametrize("loop", ["uvloop", pytest.param("asyncio", marks=pytest.mark.slow)])
 async def test_every_shape_that_http_1_carries_works_on_either_event_loop(
     start: Start, opened: Callable[[str], Http], loop: str
 ) -> None:
