@@ -12,6 +12,7 @@ import pytest
 from attrs import evolve
 
 from mfn_auth_hmac import HmacAuthenticator
+from mfn_auth_hmac.authenticator import HmacSettings, make_authenticator
 from mfn_core import Call, Code, ComponentContext, Metadata, MfnError, Peer, Request, Shape
 from mfn_core.config import ConfigError, ServerSettings
 from mfn_core.execution import ComputePool
@@ -276,10 +277,10 @@ def test_metadata_never_shows_values() -> None:
     assert "s3cret" not in repr(Request(raw=b"x"))
 
 
-def test_the_keys_file_is_reported_whole(tmp_path: Path) -> None:
-    from mfn_auth_hmac.authenticator import HmacSettings, make_authenticator
-
-    context = ComponentContext(
+@pytest.fixture
+def context() -> ComponentContext:
+    """What the kernel gives to the factory."""
+    return ComponentContext(
         name="hmac",
         server=ServerSettings(),
         worker=0,
@@ -287,6 +288,9 @@ def test_the_keys_file_is_reported_whole(tmp_path: Path) -> None:
         catalogue=Catalogue(),
         log=logging.getLogger("test"),
     )
+
+
+def test_the_keys_file_is_reported_whole(context: ComponentContext, tmp_path: Path) -> None:
     bad = tmp_path / "keys.toml"
     bad.write_text('[[keys]]\nid = "a b"\nsecret = "short"\n')
     bad.chmod(0o600)
@@ -299,17 +303,9 @@ def test_the_keys_file_is_reported_whole(tmp_path: Path) -> None:
     assert "short" not in str(refused.value)
 
 
-def test_a_keys_file_that_is_missing_or_empty_is_told_with_the_command_that_makes_it(tmp_path: Path) -> None:
-    from mfn_auth_hmac.authenticator import HmacSettings, make_authenticator
-
-    context = ComponentContext(
-        name="hmac",
-        server=ServerSettings(),
-        worker=0,
-        compute=ComputePool({}),
-        catalogue=Catalogue(),
-        log=logging.getLogger("test"),
-    )
+def test_a_keys_file_that_is_missing_or_empty_is_told_with_the_command_that_makes_it(
+    context: ComponentContext, tmp_path: Path
+) -> None:
     (tmp_path / "empty.toml").touch(mode=0o600)
     for name, why in (("none.toml", "does not exist"), ("empty.toml", "holds no key")):
         with pytest.raises(ConfigError) as refused:

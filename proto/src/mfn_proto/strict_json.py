@@ -13,7 +13,7 @@ from typing import Any, cast
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
-__all__ = ["has_own_form", "is_base64", "map_path", "misread"]
+__all__ = ["has_own_form", "is_base64", "map_path", "misread", "values_of_map"]
 
 MAX_DEPTH = 100
 """Messages within messages, as the library takes them."""
@@ -81,7 +81,7 @@ def _in_message(content: Any, descriptor: Descriptor, path: str, left: int) -> I
 
 
 def _in_field(value: Any, field: FieldDescriptor, path: str, left: int) -> Iterator[tuple[str, str, Any]]:
-    of_values = _values_of_map(field)
+    of_values = values_of_map(field)
     if of_values is not None:
         for key, each in value.items() if isinstance(value, dict) else ():
             yield from _in_value(each, of_values, map_path(path, key), left)
@@ -104,7 +104,8 @@ def _in_bytes(value: Any, path: str) -> Iterator[tuple[str, str, Any]]:
         yield path, "bytes in base64", value
 
 
-def _values_of_map(field: FieldDescriptor) -> FieldDescriptor | None:
+def values_of_map(field: FieldDescriptor) -> FieldDescriptor | None:
+    """The values' field where `field` is a map."""
     entry = field.message_type
     if entry is None or not entry.GetOptions().map_entry:
         return None
@@ -115,7 +116,7 @@ def _values_of_map(field: FieldDescriptor) -> FieldDescriptor | None:
 @cache
 def _worth_a_look(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
     """The fields that hold messages or bytes; most requests have none."""
-    values = ((field, _values_of_map(field) or field) for field in descriptor.fields)
+    values = ((field, values_of_map(field) or field) for field in descriptor.fields)
     return tuple(
         field for field, held in values if held.message_type is not None or held.type == FieldDescriptor.TYPE_BYTES
     )

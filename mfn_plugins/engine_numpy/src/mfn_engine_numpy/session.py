@@ -13,7 +13,7 @@ from mfn_core.compute import CancelToken
 from mfn_engine_numpy._confinement import Confinement
 from mfn_engine_numpy._finiteness import stays_finite
 from mfn_engine_numpy._lattice import FloatArray, PaddedLattice
-from mfn_engine_numpy._own import HandWritten, step_of
+from mfn_engine_numpy._own_step import HandWritten, step_of
 from mfn_engine_numpy._program import Operation, Program, Table, compile_step, passes
 from mfn_model import BoundViolation, Checkpoint, FieldSpec, FieldState, SpecError, require_finite
 from mfn_model.dynamics import Dynamics

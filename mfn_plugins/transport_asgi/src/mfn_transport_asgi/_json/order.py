@@ -12,6 +12,8 @@ from typing import Any, cast
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 from google.protobuf.message import Message
 
+from mfn_proto.strict_json import values_of_map
+
 __all__ = ["sort_maps"]
 
 JSON_TYPES = frozenset(f"google.protobuf.{name}" for name in ("ListValue", "Struct", "Value"))
@@ -35,7 +37,7 @@ def _sort_message(content: Any, descriptor: Descriptor) -> None:
 
 
 def _sort_field(value: Any, field: FieldDescriptor) -> None:
-    of_values = _values_of_map(field)
+    of_values = values_of_map(field)
     if of_values is None:
         for each in value if field.is_repeated else [value]:
             _sort_message(each, cast("Descriptor", field.message_type))
@@ -59,15 +61,6 @@ def _sort(content: dict[str, Any]) -> None:
         content[key] = content.pop(key)
 
 
-def _values_of_map(field: FieldDescriptor) -> FieldDescriptor | None:
-    """The values' field where `field` is a map."""
-    entry = field.message_type
-    if entry is None or not entry.GetOptions().map_entry:
-        return None
-    found: FieldDescriptor = entry.fields_by_name["value"]
-    return found
-
-
 @cache
 def _leading_to_maps(descriptor: Descriptor) -> tuple[FieldDescriptor, ...]:
     """The fields of a message that are maps or have maps somewhere within."""
@@ -79,6 +72,6 @@ def _has_map(field: FieldDescriptor, seen: set[str]) -> bool:
     if held is None or held.full_name in seen:  # a message may hold one of its own type
         return False
     seen.add(held.full_name)
-    if _values_of_map(field) is not None or held.full_name in JSON_TYPES:
+    if values_of_map(field) is not None or held.full_name in JSON_TYPES:
         return True
     return any(_has_map(each, seen) for each in held.fields)
